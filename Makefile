@@ -1,0 +1,84 @@
+# The only door to this project: `make help` lists what it can do.
+PYTHON ?= python3
+VENV := .venv
+REF := .venv-ref
+BIN := $(VENV)/bin
+PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
+EXAMPLES := $(sort $(wildcard examples/*.py))
+
+.DEFAULT_GOAL := help
+.PHONY: help build build-release wheel demo test test-rust test-python test-wheel lint typecheck bench lock fmt fuzz clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.stamp: requirements/dev.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP_QUIET) $(BIN)/pip install -q --require-hashes -r requirements/dev.txt
+	touch $@
+
+$(REF)/.stamp: requirements/reference.txt
+	$(PYTHON) -m venv $(REF)
+	$(PIP_QUIET) $(REF)/bin/pip install -q --require-hashes -r requirements/reference.txt
+	touch $@
+
+build: $(VENV)/.stamp ## Build the extension (release) into the virtual environment
+	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+
+wheel: $(VENV)/.stamp ## Build a wheel into dist/
+	$(BIN)/maturin build --release --locked --quiet --out dist --interpreter $(BIN)/python
+
+demo: build ## Run the examples against an embedded nats-server
+	@for example in $(EXAMPLES); do \
+		echo "== $$example"; $(BIN)/python $$example || exit 1; \
+	done
+
+test: test-rust test-python test-wheel ## Run every test
+
+test-rust: ## Run the Rust unit and property tests
+	cargo test --locked --quiet --no-default-features --lib
+
+test-python: build $(REF)/.stamp native ## Run the Python tests (asyncio and uvloop, both drivers)
+	$(BIN)/pytest -n 3
+
+test-wheel: wheel ## Install the wheel in a clean environment and run the README's first script
+	$(BIN)/python tests/wheel_check.py dist
+
+.PHONY: native
+native: ## Build the async-nats yardstick and interoperability peer
+	cargo build --locked --quiet --release -p fastnats-native
+
+lint: $(VENV)/.stamp ## Check formatting and lints, Rust and Python
+	cargo fmt --all --check
+	cargo clippy --locked --quiet --workspace --all-targets --no-default-features -- -D warnings
+	$(BIN)/ruff format --check python tests examples benches
+	$(BIN)/ruff check python tests examples benches
+
+typecheck: build ## mypy and pyright strict on the package, stubtest on the Rust module
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/python -m mypy.stubtest nats._core --mypy-config-file pyproject.toml
+
+fmt: $(VENV)/.stamp ## Format everything
+	cargo fmt --all
+	$(BIN)/ruff format python tests examples benches
+	$(BIN)/ruff check --fix python tests examples benches
+
+bench: build $(REF)/.stamp native ## Run the paired benchmarks; table and plot go to benches/results/
+	$(PIP_QUIET) $(BIN)/pip install -q --require-hashes -r requirements/bench.txt
+	$(BIN)/python benches/run.py
+
+fuzz: ## Bounded run of the parser fuzz target (needs cargo-fuzz and a nightly toolchain)
+	cd fuzz && cargo +nightly fuzz run parser -- -max_total_time=60
+
+lock: ## Write the locked requirement files anew (run on the oldest supported CPython)
+	$(PYTHON) -m venv .venv-lock
+	$(PIP_QUIET) .venv-lock/bin/pip install -q pip-tools
+	cd requirements && for name in dev reference bench; do \
+		../.venv-lock/bin/pip-compile -q --allow-unsafe --generate-hashes --strip-extras \
+			--no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o $$name.txt $$name.in; \
+	done
+	sed -i 's/^\(backports-asyncio-runner==[0-9.]*\) \\/\1 ; python_version < "3.11" \\/' requirements/dev.txt
+
+clean: ## Remove build output and virtual environments
+	rm -rf target dist fuzz/target $(VENV) $(REF) .venv-lock
