@@ -1,1 +1,78 @@
+//! Native core of fastnats: the module `nats._core`. Registration only.
 
+#[cfg(feature = "python")]
+mod bridge;
+#[cfg(feature = "python")]
+mod client;
+pub mod connection;
+#[cfg(feature = "python")]
+mod errors;
+#[cfg(feature = "python")]
+mod message;
+pub mod protocol;
+#[cfg(feature = "python")]
+mod request;
+#[cfg(feature = "python")]
+mod subscription;
+#[cfg(feature = "python")]
+mod tasks;
+#[cfg(feature = "python")]
+mod wire_parser;
+
+/// Messages are allocated on one thread and freed on the other, which glibc's malloc is slow at.
+#[cfg(feature = "python")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[cfg(feature = "python")]
+#[pyo3::pymodule]
+mod _core {
+    use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::client::Connection;
+    #[pymodule_export]
+    use crate::message::Message;
+    #[pymodule_export]
+    use crate::subscription::SubscriptionCore;
+    #[pymodule_export]
+    use crate::wire_parser::WireParser;
+
+    /// Raises `BadSubjectError` unless the subject can be published to.
+    #[pyfunction]
+    fn check_publish_subject(subject: &str) -> PyResult<()> {
+        Ok(crate::protocol::subject::check_publish(subject)?)
+    }
+
+    /// Raises `BadSubjectError` unless the subject can be subscribed to.
+    #[pyfunction]
+    fn check_subscribe_subject(subject: &str) -> PyResult<()> {
+        Ok(crate::protocol::subject::check_subscribe(subject)?)
+    }
+
+    /// Raises `BadSubjectError` unless the name can be that of a queue group.
+    #[pyfunction]
+    fn check_queue(queue: &str) -> PyResult<()> {
+        Ok(crate::protocol::subject::check_queue(queue)?)
+    }
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        module.add("BUILD", if cfg!(debug_assertions) { "debug" } else { "release" })?;
+        let py = module.py();
+        let after_fork = pyo3::wrap_pyfunction!(after_fork_in_child, module)?;
+        let arguments = pyo3::types::PyDict::new(py);
+        arguments.set_item("after_in_child", after_fork)?;
+        let os = py.import("os")?;
+        if os.hasattr("register_at_fork")? {
+            os.call_method("register_at_fork", (), Some(&arguments))?;
+        }
+        Ok(())
+    }
+
+    #[pyfunction]
+    fn after_fork_in_child() {
+        crate::connection::runtime::after_fork_in_child();
+    }
+}

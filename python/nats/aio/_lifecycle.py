@@ -1,0 +1,554 @@
+"""Connecting, reconnecting and closing: the policy around the native connection.
+
+Everything that runs user code or decides between servers is here and not in Rust: it is
+rare, and nats-py's exact order of callbacks is easiest to keep in its own language.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from random import shuffle
+from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Optional, Union
+
+from nats import errors
+from nats._core import Connection
+from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE_CONNECTION
+
+from ._drivers import DRIVERS, Driver
+from ._options import connect_command
+from ._servers import ReconnectToServerHandler, Server, Srv, discovered_servers
+from ._types import PING_PROTO, Callback, ErrorCallback
+from ._unconnected import Unconnected
+from .errors import ErrStaleConnection
+
+if TYPE_CHECKING:
+    from .subscription import Subscription
+
+_logger = logging.getLogger("nats.aio.client")
+
+_DISCONNECTED, _CONNECTED, _CLOSED, _RECONNECTING, _CONNECTING, _DRAINING_SUBS, _DRAINING_PUBS = (
+    range(7)
+)
+
+# Seconds that close() gives pending output to leave.
+_CLOSE_LINGER = 2.0
+
+
+async def _default_error_callback(ex: Exception) -> None:
+    """Logs errors for which there is no `error_cb`."""
+    _logger.error("nats: encountered error", exc_info=ex)
+
+
+class Lifecycle:
+    """State of a client and the transitions between its states."""
+
+    _driver: ClassVar[str]
+
+    def __init__(self) -> None:
+        self._core: Union[Connection, Unconnected] = Unconnected()
+        self._link: Optional[Driver] = None
+        self._epoch = 0
+        self._subs: Dict[int, Subscription] = {}
+        self._current_server: Optional[Srv] = None
+        self._server_info: Dict[str, Any] = {}
+        self._server_pool: List[Srv] = []
+        self._client_id: Optional[int] = None
+        self._client_ip: Optional[str] = None
+        self._err: Optional[Exception] = None
+        self._auth_configured = False
+        self._resp_sub_prefix: Optional[bytearray] = None
+        self._reading_task: Optional[asyncio.Task[None]] = None
+        self._ping_interval_task: Optional[asyncio.Task[None]] = None
+        self._reconnection_task: Optional[asyncio.Task[None]] = None
+        self._set_callbacks(None, None, None, None, None, None)
+        self._reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None
+        self.options: Dict[str, Any] = {}
+        self._stats: Dict[str, int] = {}
+
+    def _set_callbacks(
+        self,
+        error_cb: Optional[ErrorCallback],
+        disconnected_cb: Optional[Callback],
+        closed_cb: Optional[Callback],
+        discovered_server_cb: Optional[Callback],
+        reconnected_cb: Optional[Callback],
+        lame_duck_mode_cb: Optional[Callback],
+    ) -> None:
+        self._error_cb: ErrorCallback = error_cb or _default_error_callback
+        self._disconnected_cb = disconnected_cb
+        self._closed_cb = closed_cb
+        self._discovered_server_cb = discovered_server_cb
+        self._reconnected_cb = reconnected_cb
+        self._lame_duck_mode_cb = lame_duck_mode_cb
+
+    def _native(self) -> Connection:
+        """The native connection, where there has to be one."""
+        if isinstance(self._core, Unconnected):
+            raise AssertionError("Client.connect must be called first")
+        return self._core
+
+    @property
+    def _status(self) -> int:
+        return self._core.status
+
+    @_status.setter
+    def _status(self, value: int) -> None:
+        self._core.status = value
+
+    @property
+    def is_closed(self) -> bool:
+        """Closed for good."""
+        return self._core.status == _CLOSED
+
+    @property
+    def is_reconnecting(self) -> bool:
+        """Disconnected, and trying to change that."""
+        return self._core.status == _RECONNECTING
+
+    @property
+    def is_connected(self) -> bool:
+        """Connected, draining or not."""
+        return self._core.status in (_CONNECTED, _DRAINING_SUBS, _DRAINING_PUBS)
+
+    @property
+    def is_connecting(self) -> bool:
+        """A connection is being set up."""
+        return self._core.status == _CONNECTING
+
+    @property
+    def is_draining(self) -> bool:
+        """:meth:`Client.drain` is under way."""
+        return self._core.status in (_DRAINING_SUBS, _DRAINING_PUBS)
+
+    @property
+    def is_draining_pubs(self) -> bool:
+        """The subscriptions are drained; publishing isn't possible any more."""
+        return self._core.status == _DRAINING_PUBS
+
+    # Connecting
+
+    async def _first_connect(self) -> None:
+        """Tries the pool until a server takes the connection or none is left."""
+        while True:
+            try:
+                await self._select_next_server()
+                await self._process_connect_init()
+                self._native().release()
+                assert self._current_server
+                self._current_server.reconnects = 0
+                self._start_tasks()
+                return
+            except errors.NoServersError as error:
+                if self.options["max_reconnect_attempts"] < 0:
+                    continue
+                self._err = error
+                raise
+            except (OSError, errors.Error, asyncio.TimeoutError) as error:
+                self._err = error
+                await self._error_cb(error)
+                if not self.options["allow_reconnect"]:
+                    raise
+                await self._close(_DISCONNECTED, False)
+                self._count_attempt(self._current_server)
+
+    def _count_attempt(self, server: Optional[Srv]) -> None:
+        if server is not None:
+            server.last_attempt = time.monotonic()
+            server.reconnects += 1
+
+    async def _select_next_server(self) -> None:
+        """Connects to the next server of the pool that can be reached.
+
+        :raises nats.errors.NoServersError: all have used up their attempts.
+        """
+        max_attempts = self.options["max_reconnect_attempts"]
+        time_wait = self.options["reconnect_time_wait"]
+        while True:
+            if not self._server_pool:
+                self._current_server = None
+                raise errors.NoServersError
+            now = time.monotonic()
+            server = self._server_pool.pop(0)
+            if 0 < max_attempts < server.reconnects:
+                continue
+            self._server_pool.append(server)
+            if server.last_attempt is not None and now < server.last_attempt + time_wait:
+                await asyncio.sleep(time_wait)
+            try:
+                await self._connect_to_server(server)
+            except Exception as error:
+                self._count_attempt(server)
+                self._err = error
+                await self._error_cb(error)
+                continue
+            self._current_server = server
+            return
+
+    async def _connect_to_server(self, server: Srv) -> None:
+        server.last_attempt = time.monotonic()
+        self._drop_link()
+        link = DRIVERS[self._driver](self._native())
+        self._epoch = await asyncio.wait_for(link.open(server.uri), self.options["connect_timeout"])
+        self._link = link
+
+    def _drop_link(self, graceful: bool = False) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close(graceful)
+            self._native().clear_events()
+
+    async def _process_connect_init(self) -> None:
+        """The handshake: INFO, CONNECT, PING, PONG."""
+        server = self._current_server
+        core = self._native()
+        assert server, "must be called only from Client.connect"
+        self._status = _CONNECTING
+        kind, value = await self._next_event()
+        if kind == "ended" and not isinstance(value[1], errors.UnexpectedEOF):
+            raise value[1]
+        if kind != "info":
+            raise errors.Error("nats: empty response from server when expecting INFO message")
+        try:
+            info: Dict[str, Any] = json.loads(value.decode())
+        except Exception:
+            raise errors.Error("nats: info message, json parse error") from None
+        self._server_info = info
+        if info.get("auth_required", False):
+            self._auth_configured = True
+        await self._process_info(info, initial_connection=True)
+        if "version" in info:
+            server.server_version = info["version"]
+        if "max_payload" in info:
+            core.max_payload = info["max_payload"]
+        self._client_id = info.get("client_id", self._client_id)
+        self._client_ip = info.get("client_ip", self._client_ip)
+        if info.get("tls_required"):
+            raise errors.SecureConnRequiredError
+        core.send_urgent(self._connect_command())
+        if self.options["verbose"]:
+            await self._expect("ok")
+        core.send_urgent(PING_PROTO)
+        await self._expect("pong")
+        self._status = _CONNECTED
+
+    def _connect_command(self) -> bytes:
+        return connect_command(
+            self.options, self._server_info, self._current_server, self._auth_configured
+        )
+
+    async def _expect(self, wanted: str) -> None:
+        """Waits for an answer of the handshake.
+
+        :raises nats.errors.Error: the server refuses.
+        """
+        while True:
+            kind, value = await self._next_event()
+            if kind == wanted:
+                return
+            if kind == "err":
+                raise errors.Error(f"nats: {value}")
+            if kind == "ended":
+                raise value[1]
+            if kind == "info":
+                await self._process_info(json.loads(value.decode()))
+
+    async def _next_event(self) -> Any:
+        """The next event of the current connection, within the time for connecting."""
+        core = self._native()
+
+        async def current() -> Any:
+            while True:
+                event = core.next_event()
+                if event is None:
+                    await core.event_ready()
+                elif event[0] != "ended" or event[1][0] == self._epoch:
+                    return event
+
+        return await asyncio.wait_for(current(), self.options["connect_timeout"])
+
+    def _start_tasks(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._reading_task = loop.create_task(self._read_loop())
+        self._ping_interval_task = loop.create_task(self._ping_interval())
+
+    # Connected
+
+    async def _read_loop(self) -> None:
+        """Handles what the server sends besides messages, one event after the other."""
+        core = self._native()
+        while True:
+            try:
+                event = core.next_event()
+                if event is None:
+                    await core.event_ready()
+                    continue
+                if await self._process_event(*event):
+                    return
+            except asyncio.CancelledError:
+                return
+            except Exception as error:
+                _logger.error("nats: encountered error", exc_info=error)
+
+    async def _process_event(self, kind: str, value: Any) -> bool:
+        """Handles one event; true if it has ended the connection."""
+        if kind == "info":
+            await self._process_info(json.loads(value.decode()))
+        elif kind == "err":
+            return await self._process_err(value.lower())
+        elif kind == "pong":
+            if value is not None and not value.done():
+                value.set_result(True)
+        elif kind == "dropped":
+            subject, reply, sid = value
+            sub = self._subs.get(sid)
+            if sub is not None:
+                await self._error_cb(errors.SlowConsumerError(subject, reply, sid, sub))
+        elif kind == "ended":
+            epoch, error = value
+            if epoch == self._epoch:
+                if isinstance(error, errors.UnexpectedEOF):
+                    await self._error_cb(error)
+                await self._process_op_err(error)
+                return True
+        return False
+
+    async def _process_info(self, info: Dict[str, Any], initial_connection: bool = False) -> None:
+        """Takes over what an INFO tells about the cluster."""
+        current = self._current_server
+        assert current, "Client.connect must be called first"
+        found = discovered_servers(
+            info,
+            current,
+            self._server_pool,
+            tls_required=bool(self._server_info.get("tls_required")),
+            randomize=self.options["dont_randomize"] is not True,
+        )
+        self._server_pool.extend(found)
+        if initial_connection:
+            return
+        if found and self._discovered_server_cb:
+            await self._discovered_server_cb()
+        if info.get("ldm", False) and self._lame_duck_mode_cb is not None:
+            await self._lame_duck_mode_cb()
+
+    async def _process_err(self, err_msg: str) -> bool:
+        """Handles an `-ERR`; true if it ends the connection."""
+        if STALE_CONNECTION in err_msg:
+            await self._process_op_err(errors.StaleConnectionError())
+            return True
+        if AUTHORIZATION_VIOLATION in err_msg:
+            self._err = errors.AuthorizationError()
+        else:
+            message = err_msg.strip("'")
+            error = errors.Error(f"nats: {message}")
+            self._err = error
+            if PERMISSIONS_ERR in message:
+                await self._error_cb(error)
+                return False
+        self._closing_task = asyncio.get_running_loop().create_task(
+            self._close(_CLOSED, not self.is_connecting)
+        )
+        return True
+
+    async def _ping_interval(self) -> None:
+        """Sends keep-alive PINGs and notices when they stay unanswered."""
+        core = self._native()
+        while True:
+            await asyncio.sleep(self.options["ping_interval"])
+            if not self.is_connected:
+                continue
+            if core.count_ping() > self.options["max_outstanding_pings"]:
+                await self._process_op_err(ErrStaleConnection())
+                return
+            core.ping(None, False)
+
+    async def _round_trip(self, timeout: float) -> None:
+        """One PING/PONG.
+
+        :raises asyncio.TimeoutError: no PONG in time.
+        """
+        future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        # The task that handles events can't wait for one behind the event it handles.
+        direct = asyncio.current_task() is self._reading_task
+        self._native().ping(future, direct)
+        await asyncio.wait_for(future, timeout)
+
+    # Reconnecting
+
+    async def force_reconnect(self) -> None:
+        """Leaves the current server and connects anew; does nothing while not connected."""
+        if not self.is_connected or not self.options["allow_reconnect"]:
+            return
+        self._start_reconnecting()
+
+    async def _process_op_err(self, error: Exception) -> None:
+        """The connection has failed: reconnect if that's allowed, else close."""
+        if self.is_closed or self.is_reconnecting:
+            return
+        if self.options["allow_reconnect"] and (self.is_connected or self.is_connecting):
+            self._start_reconnecting()
+        else:
+            self._status = _DISCONNECTED
+            self._err = error
+            await self._close(_CLOSED, True)
+
+    def _start_reconnecting(self) -> None:
+        self._status = _RECONNECTING
+        self._cancel(self._reconnection_task)
+        self._reconnection_task = asyncio.get_running_loop().create_task(self._attempt_reconnect())
+
+    def _cancel(self, task: Optional[asyncio.Task[Any]]) -> None:
+        """Cancels a task of the client, but not the one that is running."""
+        if task is not None and not task.done() and task is not asyncio.current_task():
+            task.cancel()
+
+    async def _attempt_reconnect(self) -> None:
+        self._cancel(self._reading_task)
+        self._cancel(self._ping_interval_task)
+        self._drop_link()
+        self._err = None
+        if self._disconnected_cb is not None:
+            await self._disconnected_cb()
+        if self.is_closed:
+            return
+        if not self.options.get("dont_randomize"):
+            shuffle(self._server_pool)
+        while True:
+            try:
+                if self._reconnect_to_server_handler is not None:
+                    if not await self._connect_to_chosen_server(self._reconnect_to_server_handler):
+                        continue
+                else:
+                    await self._select_next_server()
+                await self._process_connect_init()
+                await self._resume()
+                return
+            except errors.NoServersError as error:
+                self._err = error
+                await self._close(_CLOSED)
+                return
+            except (OSError, errors.Error, asyncio.TimeoutError) as error:
+                if self.is_closed:
+                    return
+                self._err = error
+                await self._error_cb(error)
+                self._status = _RECONNECTING
+                self._count_attempt(self._current_server)
+            except asyncio.CancelledError:
+                return
+
+    async def _resume(self) -> None:
+        """Takes up service on a new connection: subscriptions first, then pending output."""
+        self._stats["reconnects"] += 1
+        assert self._current_server
+        self._current_server.did_connect = True
+        self._current_server.reconnects = 0
+        core = self._native()
+        core.send_urgent(self._subscribe_commands())
+        core.release()
+        self._start_tasks()
+        await self.flush()
+        if self._reconnected_cb is not None:
+            await self._reconnected_cb()
+
+    async def flush(self, timeout: int = 10) -> None:
+        raise AssertionError("Client implements this")
+
+    def _subscribe_commands(self) -> bytes:
+        """Replays the subscriptions, each with what is left of its auto-unsubscribe limit."""
+        commands: List[str] = []
+        for sid, sub in list(self._subs.items()):
+            remaining = sub._max_msgs - sub._received
+            if sub._max_msgs > 0 and remaining <= 0:
+                del self._subs[sid]
+                continue
+            commands.append(f"SUB {sub._subject} {sub._queue or ''} {sid}\r\n")
+            if sub._max_msgs > 0:
+                commands.append(f"UNSUB {sid} {remaining}\r\n")
+        return "".join(commands).encode()
+
+    async def _connect_to_chosen_server(self, handler: ReconnectToServerHandler) -> bool:
+        """Has `reconnect_to_server_handler` choose; false if that failed."""
+        max_attempts = self.options["max_reconnect_attempts"]
+        eligible = [
+            server
+            for server in self._server_pool
+            if max_attempts <= 0 or server.reconnects <= max_attempts
+        ]
+        if not eligible:
+            raise errors.NoServersError
+        snapshot = [Server(uri=server.uri, reconnects=server.reconnects) for server in eligible]
+        try:
+            selected, delay = handler(snapshot, self._server_info.copy())
+        except Exception as error:
+            await self._error_cb(error)
+            # A handler that always fails must not keep the loop from other tasks.
+            await asyncio.sleep(0)
+            return False
+        server = eligible[0]
+        if selected is not None:
+            same = [known for known in eligible if known.uri.netloc == selected.uri.netloc]
+            if same:
+                server = same[0]
+            else:
+                await self._error_cb(errors.ServerNotInPoolError())
+        self._current_server = server
+        if delay > 0:
+            await asyncio.sleep(delay)
+        await self._connect_to_server(server)
+        return True
+
+    # Closing
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        if self.is_closed:
+            self._status = status
+            return
+        was_connected = self.is_connected
+        self._status = _CLOSED
+        self._cancel(self._reading_task)
+        self._cancel(self._ping_interval_task)
+        await self._end_reconnecting()
+        # Lets the cancelled tasks end.
+        await asyncio.sleep(0)
+        if isinstance(self._core, Connection):
+            if was_connected and self._core.pending_size > 0:
+                await self._write_pending(self._core)
+            for sub in list(self._subs.values()):
+                sub._stop_processing()
+            self._subs.clear()
+            self._drop_link(graceful=True)
+            if do_cbs:
+                self._core.shut_down()
+        if do_cbs:
+            if self._disconnected_cb is not None:
+                await self._disconnected_cb()
+            if self._closed_cb is not None:
+                await self._closed_cb()
+        self._client_id = None
+        self._client_ip = None
+        self._resp_sub_prefix = None
+
+    async def _end_reconnecting(self) -> None:
+        task = self._reconnection_task
+        if task is None or task.done() or task is asyncio.current_task():
+            return
+        task.cancel()
+        await asyncio.wait([task], timeout=self.options["reconnect_time_wait"])
+
+    async def _write_pending(self, core: Connection) -> None:
+        core.kick()
+        if core.pending_size > 0:
+            try:
+                await asyncio.wait_for(core.room(0), _CLOSE_LINGER)
+            except asyncio.TimeoutError:
+                pass
+
+    def _abandon(self) -> None:
+        """Lets go of the native connection after a `connect()` that failed."""
+        if isinstance(self._core, Connection):
+            self._drop_link()
+            self._core.shut_down()

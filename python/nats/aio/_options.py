@@ -1,0 +1,75 @@
+"""Checking options, and the CONNECT command made of them."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from typing import Any, Dict, List, Optional
+
+from nats import errors
+from nats._core import __version__
+
+from ._servers import Srv
+from ._types import CONNECT_OP, PROTOCOL, __lang__
+
+
+def check_callbacks(*callbacks: Any) -> None:
+    """:raises nats.errors.InvalidCallbackTypeError: one isn't a coroutine function."""
+    for callback in callbacks:
+        if callback and not inspect.iscoroutinefunction(callback):
+            raise errors.InvalidCallbackTypeError
+
+
+def check_supported(schemes: List[str], **options: Any) -> None:
+    """Refuses what this release can't do, so that nobody gets a plain connection instead.
+
+    :raises nats.errors.Error: an option or a URL scheme asks for it.
+    """
+    for scheme in schemes:
+        if scheme != "nats":
+            raise errors.Error(f"nats: {scheme}:// is not supported by this release of fastnats")
+    for name, value in options.items():
+        if value:
+            raise errors.Error(
+                f"nats: option {name!r} is not supported by this release of fastnats"
+            )
+
+
+def connect_command(
+    options: Dict[str, Any], info: Dict[str, Any], server: Optional[Srv], auth_configured: bool
+) -> bytes:
+    """The CONNECT command; credentials given as functions are asked anew each time."""
+    fields: Dict[str, Any] = {
+        "verbose": options["verbose"],
+        "pedantic": options["pedantic"],
+        "lang": __lang__,
+        "version": __version__,
+        "protocol": PROTOCOL,
+    }
+    if "headers" in info:
+        fields["headers"] = info["headers"]
+        fields["no_responders"] = info["headers"]
+    if auth_configured:
+        fields.update(_credentials(options, server))
+    if options["name"] is not None:
+        fields["name"] = options["name"]
+    if options["no_echo"] is not None:
+        fields["echo"] = not options["no_echo"]
+    return CONNECT_OP + b" " + json.dumps(fields, sort_keys=True).encode() + b"\r\n"
+
+
+def _value(option: Any) -> Any:
+    return option() if callable(option) else option
+
+
+def _credentials(options: Dict[str, Any], server: Optional[Srv]) -> Dict[str, Any]:
+    """User and password before a token, options before what the URL holds."""
+    if options["user"] is not None and options["password"] is not None:
+        return {"user": _value(options["user"]), "pass": _value(options["password"])}
+    if options["token"] is not None:
+        return {"auth_token": _value(options["token"])}
+    if server is not None and server.uri.username is not None:
+        if server.uri.password is None:
+            return {"auth_token": server.uri.username}
+        return {"user": server.uri.username, "pass": server.uri.password}
+    return {}

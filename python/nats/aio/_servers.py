@@ -1,0 +1,171 @@
+"""The server pool: parsing URLs, discovery, and what is known of each server."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from random import shuffle
+from typing import Any, Callable, Dict, List, Optional, Tuple, Union
+from urllib.parse import ParseResult, urlparse
+
+from nats import errors
+
+_DEFAULT_PORT = 4222
+_SCHEMES = ("nats://", "tls://", "ws://", "wss://")
+_WEBSOCKET = ("ws", "wss")
+
+
+@dataclass
+class Server:
+    """A server of the pool, as shown to applications."""
+
+    uri: ParseResult
+    reconnects: int = 0
+
+
+@dataclass
+class Srv:
+    """A server of the pool and the state of attempts to reach it."""
+
+    uri: ParseResult
+    reconnects: int = 0
+    last_attempt: Optional[float] = None
+    did_connect: bool = False
+    discovered: bool = False
+    tls_name: Optional[str] = None
+    server_version: Optional[str] = None
+
+
+ReconnectToServerHandler = Callable[[List[Server], Dict[str, Any]], Tuple[Optional[Server], float]]
+
+# https://semver.org, with the official names of the parts
+_SEMVER = re.compile(
+    r"(?P<major>0|[1-9]\d*)\.(?P<minor>0|[1-9]\d*)\.(?P<patch>0|[1-9]\d*)"
+    r"(?:-(?P<prerelease>(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
+    r"(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
+    r"(?:\+(?P<build>[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$"
+)
+
+
+class ServerVersion:
+    """A server's version in its parts; parsed when a part is first asked for."""
+
+    def __init__(self, server_version: str) -> None:
+        self._server_version = server_version
+        self._parts: Optional[Dict[str, str]] = None
+
+    def parse_version(self) -> None:
+        """:raises ValueError: the text isn't a semantic version."""
+        match = _SEMVER.match(self._server_version)
+        if match is None:
+            raise ValueError(f"{self._server_version} is not a valid Semantic Version")
+        self._parts = match.groupdict(default="")
+
+    def _part(self, name: str) -> str:
+        if self._parts is None:
+            self.parse_version()
+        assert self._parts is not None
+        return self._parts[name]
+
+    @property
+    def major(self) -> int:
+        return int(self._part("major"))
+
+    @property
+    def minor(self) -> int:
+        return int(self._part("minor"))
+
+    @property
+    def patch(self) -> int:
+        return int(self._part("patch"))
+
+    @property
+    def prerelease(self) -> str:
+        """For example ``RC.1``; empty for a release."""
+        return self._part("prerelease")
+
+    @property
+    def build(self) -> str:
+        """Build metadata, empty if there is none."""
+        return self._part("build")
+
+    @property
+    def dev(self) -> str:
+        """Pre-release and build metadata in one."""
+        return (
+            "+".join(filter(None, [self.prerelease, self.build])) if self.build else self.prerelease
+        )
+
+    def __repr__(self) -> str:
+        return f"<nats server v{self._server_version}>"
+
+
+def parse_server_uri(connect_url: str) -> ParseResult:
+    """Parses a server URL; scheme and port may be left out.
+
+    :raises nats.errors.Error: it isn't a URL, or has no host.
+    """
+    try:
+        if any(scheme in connect_url for scheme in _SCHEMES):
+            normalized = connect_url
+        elif ":" in connect_url:
+            normalized = f"nats://{connect_url}"
+        else:
+            normalized = f"nats://{connect_url}:{_DEFAULT_PORT}"
+        uri = urlparse(normalized)
+        if uri.port is None and uri.scheme not in _WEBSOCKET:
+            uri = uri._replace(netloc=f"{uri.netloc.rstrip(':')}:{_DEFAULT_PORT}")
+    except ValueError:
+        raise errors.Error("nats: invalid connect url option") from None
+    if uri.hostname is None or uri.hostname == "none":
+        raise errors.Error("nats: invalid hostname in connect url")
+    return uri
+
+
+def parse_server_option(servers: Union[str, List[str]]) -> List[Srv]:
+    """The pool that the ``servers`` option describes."""
+    if isinstance(servers, str):
+        return [Srv(parse_server_uri(servers))]
+    if not isinstance(servers, list):
+        raise errors.Error("nats: invalid connect url option")
+    pool = [Srv(parse_server_uri(server)) for server in servers]
+    websocket = [server.uri.scheme in _WEBSOCKET for server in pool]
+    if any(websocket) and not all(websocket):
+        raise errors.Error("nats: mixing of websocket and non websocket URLs is not allowed")
+    if any(server.uri.scheme not in ("nats", "tls", *_WEBSOCKET) for server in pool):
+        raise errors.Error("nats: mixing of websocket and non websocket URLs is not allowed")
+    return pool
+
+
+def discovered_servers(
+    info: Dict[str, Any],
+    current: Srv,
+    pool: List[Srv],
+    *,
+    tls_required: bool,
+    randomize: bool,
+) -> List[Srv]:
+    """Servers that an INFO names and the pool doesn't have yet."""
+    scheme = "tls" if current.uri.scheme == "tls" else "nats"
+    known = {server.uri.netloc for server in pool}
+    found: List[Srv] = []
+    for url in info.get("connect_urls") or []:
+        server = Srv(urlparse(f"{scheme}://{url}"), discovered=True)
+        if server.uri.netloc in known:
+            continue
+        # A certificate names the host that was asked for, not the address behind it.
+        if tls_required and _is_ip(server.uri.hostname):
+            server.tls_name = current.uri.hostname
+        found.append(server)
+    if randomize:
+        shuffle(found)
+    return found
+
+
+def _is_ip(host: Optional[str]) -> bool:
+    try:
+        ipaddress.ip_address(host or "")
+    except ValueError:
+        return False
+    return True

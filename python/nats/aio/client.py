@@ -1,0 +1,777 @@
+"""The NATS client."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from random import shuffle
+from typing import TYPE_CHECKING, Any, Awaitable, Callable, ClassVar, Dict, List, Optional, Union
+from urllib.parse import ParseResult
+
+from nats import errors
+from nats._core import (
+    Connection,
+    __version__,
+    check_publish_subject,
+    check_queue,
+    check_subscribe_subject,
+)
+from nats._spellings import AssignableCallbacks
+from nats.nuid import NUID
+from nats.protocol import command as prot_command
+from nats.protocol.parser import (
+    AUTHORIZATION_VIOLATION,
+    PERMISSIONS_ERR,
+    PONG,
+    STALE_CONNECTION,
+    Parser,
+)
+
+from ._lifecycle import Lifecycle
+from ._options import check_callbacks, check_supported
+from ._servers import (
+    ReconnectToServerHandler,
+    Server,
+    ServerVersion,
+    Srv,
+    parse_server_option,
+    parse_server_uri,
+)
+from ._types import (
+    CONNECT_OP,
+    CTRL_STATUS,
+    DEFAULT_BUFFER_SIZE,
+    DEFAULT_CONNECT_TIMEOUT,
+    DEFAULT_DRAIN_TIMEOUT,
+    DEFAULT_FLUSH_TIMEOUT,
+    DEFAULT_INBOX_PREFIX,
+    DEFAULT_MAX_FLUSHER_QUEUE_SIZE,
+    DEFAULT_MAX_OUTSTANDING_PINGS,
+    DEFAULT_MAX_PAYLOAD_SIZE,
+    DEFAULT_MAX_RECONNECT_ATTEMPTS,
+    DEFAULT_PENDING_SIZE,
+    DEFAULT_PING_INTERVAL,
+    DEFAULT_RECONNECT_TIME_WAIT,
+    EMPTY,
+    ERR_OP,
+    INFO_OP,
+    MAX_CONTROL_LINE_SIZE,
+    NATS_HDR_LINE,
+    NATS_HDR_LINE_SIZE,
+    NO_RESPONDERS_STATUS,
+    OK_OP,
+    PING_OP,
+    PING_PROTO,
+    PONG_OP,
+    PONG_PROTO,
+    PROTOCOL,
+    STATUS_MSG_LEN,
+    Callback,
+    CredentialCallback,
+    Credentials,
+    ErrorCallback,
+    JWTCallback,
+    RawCredentials,
+    SignatureCallback,
+    TokenCallback,
+    __lang__,
+)
+from ._unconnected import Unconnected
+from .errors import ErrInvalidUserCredentials, ErrStaleConnection
+from .msg import MSG_INIT, Msg
+from .subscription import (
+    DEFAULT_SUB_PENDING_BYTES_LIMIT,
+    DEFAULT_SUB_PENDING_MSGS_LIMIT,
+    Subscription,
+)
+from .transport import TcpTransport, Transport, WebSocketTransport
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext, JetStreamManager
+
+# Names that nats-py's module has; some are only re-exported here.
+__all__ = [
+    "AUTHORIZATION_VIOLATION",
+    "CONNECT_OP",
+    "CTRL_STATUS",
+    "DEFAULT_BUFFER_SIZE",
+    "DEFAULT_CONNECT_TIMEOUT",
+    "DEFAULT_DRAIN_TIMEOUT",
+    "DEFAULT_FLUSH_TIMEOUT",
+    "DEFAULT_INBOX_PREFIX",
+    "DEFAULT_MAX_FLUSHER_QUEUE_SIZE",
+    "DEFAULT_MAX_OUTSTANDING_PINGS",
+    "DEFAULT_MAX_PAYLOAD_SIZE",
+    "DEFAULT_MAX_RECONNECT_ATTEMPTS",
+    "DEFAULT_PENDING_SIZE",
+    "DEFAULT_PING_INTERVAL",
+    "DEFAULT_RECONNECT_TIME_WAIT",
+    "DEFAULT_SUB_PENDING_BYTES_LIMIT",
+    "DEFAULT_SUB_PENDING_MSGS_LIMIT",
+    "EMPTY",
+    "ERR_OP",
+    "INFO_OP",
+    "MAX_CONTROL_LINE_SIZE",
+    "NATS_HDR_LINE",
+    "NATS_HDR_LINE_SIZE",
+    "NO_RESPONDERS_STATUS",
+    "NUID",
+    "OK_OP",
+    "PERMISSIONS_ERR",
+    "PING_OP",
+    "PING_PROTO",
+    "PONG",
+    "PONG_OP",
+    "PONG_PROTO",
+    "PROTOCOL",
+    "STALE_CONNECTION",
+    "STATUS_MSG_LEN",
+    "Callback",
+    "Client",
+    "CredentialCallback",
+    "Credentials",
+    "ErrInvalidUserCredentials",
+    "ErrStaleConnection",
+    "ErrorCallback",
+    "JWTCallback",
+    "Msg",
+    "Parser",
+    "RawCredentials",
+    "ReconnectToServerHandler",
+    "Server",
+    "ServerVersion",
+    "SignatureCallback",
+    "Srv",
+    "Subscription",
+    "TcpTransport",
+    "TokenCallback",
+    "Transport",
+    "WebSocketTransport",
+    "__lang__",
+    "__version__",
+    "prot_command",
+]
+
+
+class Client(Lifecycle, AssignableCallbacks):
+    """An asyncio client of NATS; make it with :func:`nats.connect`."""
+
+    msg_class: type[Msg] = Msg
+
+    DISCONNECTED = 0
+    CONNECTED = 1
+    CLOSED = 2
+    RECONNECTING = 3
+    CONNECTING = 4
+    DRAINING_SUBS = 5
+    DRAINING_PUBS = 6
+
+    # Who moves the bytes: "tokio" (the core's own thread) or "asyncio" (the event loop).
+    _driver: ClassVar[str] = os.environ.get("FASTNATS_DRIVER", "tokio")
+
+    def __repr__(self) -> str:
+        return f"<nats client v{__version__}>"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sid = 0
+        self._nuid = NUID()
+        self._inbox_prefix = bytearray(DEFAULT_INBOX_PREFIX)
+        self._resp_sub_prefix: Optional[bytearray] = None
+        self._skip_subject_validation = False
+        self._flush_timeout: Optional[float] = 0
+        self._stats: Dict[str, int] = {
+            "in_msgs": 0,
+            "out_msgs": 0,
+            "in_bytes": 0,
+            "out_bytes": 0,
+            "reconnects": 0,
+            "errors_received": 0,
+        }
+        self._counted = (0, 0, 0, 0)
+
+    async def connect(
+        self,
+        servers: Union[str, List[str]] = "nats://localhost:4222",
+        error_cb: Optional[ErrorCallback] = None,
+        disconnected_cb: Optional[Callback] = None,
+        closed_cb: Optional[Callback] = None,
+        discovered_server_cb: Optional[Callback] = None,
+        reconnected_cb: Optional[Callback] = None,
+        name: Optional[str] = None,
+        pedantic: bool = False,
+        verbose: bool = False,
+        allow_reconnect: bool = True,
+        connect_timeout: int = DEFAULT_CONNECT_TIMEOUT,
+        reconnect_time_wait: int = DEFAULT_RECONNECT_TIME_WAIT,
+        max_reconnect_attempts: int = DEFAULT_MAX_RECONNECT_ATTEMPTS,
+        ping_interval: int = DEFAULT_PING_INTERVAL,
+        max_outstanding_pings: int = DEFAULT_MAX_OUTSTANDING_PINGS,
+        dont_randomize: bool = False,
+        flusher_queue_size: int = DEFAULT_MAX_FLUSHER_QUEUE_SIZE,
+        no_echo: bool = False,
+        tls: Optional[ssl.SSLContext] = None,
+        tls_hostname: Optional[str] = None,
+        tls_handshake_first: bool = False,
+        user: Optional[Union[str, CredentialCallback]] = None,
+        password: Optional[Union[str, CredentialCallback]] = None,
+        token: Optional[Union[str, TokenCallback]] = None,
+        drain_timeout: int = DEFAULT_DRAIN_TIMEOUT,
+        signature_cb: Optional[SignatureCallback] = None,
+        user_jwt_cb: Optional[JWTCallback] = None,
+        user_credentials: Optional[Credentials] = None,
+        nkeys_seed: Optional[str] = None,
+        nkeys_seed_str: Optional[str] = None,
+        inbox_prefix: Union[str, bytes] = DEFAULT_INBOX_PREFIX,
+        pending_size: int = DEFAULT_PENDING_SIZE,
+        flush_timeout: Optional[float] = None,
+        ws_connection_headers: Optional[Dict[str, List[str]]] = None,
+        reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None,
+        lame_duck_mode_cb: Optional[Callback] = None,
+        skip_subject_validation: bool = False,
+    ) -> None:
+        """Connects to the first server of the pool that takes the connection.
+
+        :param servers: a URL such as ``nats://user:pass@host:4222``, or a list; scheme and
+            port may be left out.
+        :param error_cb: gets errors that no call could raise; logs them by default.
+        :param disconnected_cb: the connection was lost or closed.
+        :param closed_cb: the client is closed for good.
+        :param discovered_server_cb: the cluster has told of new servers.
+        :param reconnected_cb: connected again, subscriptions included.
+        :param lame_duck_mode_cb: the server is about to shut down.
+        :param name: shown in the server's monitoring.
+        :param pedantic: have the server check subjects strictly.
+        :param verbose: have the server answer every command with ``+OK``.
+        :param allow_reconnect: reconnect when the connection is lost, and retry at first.
+        :param connect_timeout: seconds for one attempt.
+        :param reconnect_time_wait: seconds between attempts at the same server.
+        :param max_reconnect_attempts: attempts per server; negative for endless.
+        :param ping_interval: seconds between keep-alive PINGs.
+        :param max_outstanding_pings: unanswered ones that make a connection stale.
+        :param dont_randomize: try servers in the given order.
+        :param flusher_queue_size: accepted for compatibility; there is no such queue here.
+        :param no_echo: don't receive one's own messages.
+        :param user, password, token: values, or functions called at each (re)connect.
+        :param drain_timeout: seconds that :meth:`drain` gives the handlers.
+        :param inbox_prefix: first token(s) of reply subjects.
+        :param pending_size: bytes of output that may wait: while connected, publishers wait
+            above it; while disconnected, they fail.
+        :param flush_timeout: seconds a publisher waits for room before ``error_cb`` is told.
+        :param reconnect_to_server_handler: chooses the server of each reconnect attempt.
+        :param skip_subject_validation: don't check subjects; a caller can then inject
+            protocol lines.
+        :raises nats.errors.NoServersError: no attempt succeeded.
+        :raises nats.errors.InvalidCallbackTypeError: a callback isn't a coroutine function.
+        :raises nats.errors.Error: a URL or option that can't be used.
+        """
+        check_callbacks(
+            error_cb,
+            disconnected_cb,
+            closed_cb,
+            reconnected_cb,
+            discovered_server_cb,
+            lame_duck_mode_cb,
+        )
+        pool = parse_server_option(servers)
+        check_supported(
+            [server.uri.scheme for server in pool],
+            tls=tls,
+            tls_hostname=tls_hostname,
+            tls_handshake_first=tls_handshake_first,
+            signature_cb=signature_cb,
+            user_jwt_cb=user_jwt_cb,
+            user_credentials=user_credentials,
+            nkeys_seed=nkeys_seed,
+            nkeys_seed_str=nkeys_seed_str,
+            ws_connection_headers=ws_connection_headers,
+        )
+        self._server_pool.extend(pool)
+        self._set_callbacks(
+            error_cb,
+            disconnected_cb,
+            closed_cb,
+            discovered_server_cb,
+            reconnected_cb,
+            lame_duck_mode_cb,
+        )
+        self._reconnect_to_server_handler = reconnect_to_server_handler
+        if isinstance(inbox_prefix, str):
+            inbox_prefix = inbox_prefix.encode()
+        assert isinstance(inbox_prefix, bytes)
+        self._inbox_prefix = bytearray(inbox_prefix)
+
+        self.options.update(
+            verbose=verbose,
+            pedantic=pedantic,
+            name=name,
+            allow_reconnect=allow_reconnect,
+            dont_randomize=dont_randomize,
+            reconnect_time_wait=reconnect_time_wait,
+            max_reconnect_attempts=max_reconnect_attempts,
+            ping_interval=ping_interval,
+            max_outstanding_pings=max_outstanding_pings,
+            no_echo=no_echo,
+            user=user,
+            password=password,
+            token=token,
+            connect_timeout=connect_timeout,
+            drain_timeout=drain_timeout,
+            tls_handshake_first=tls_handshake_first,
+            ws_connection_headers=ws_connection_headers,
+            skip_subject_validation=skip_subject_validation,
+        )
+        self._skip_subject_validation = skip_subject_validation
+        self._flush_timeout = flush_timeout
+        self._auth_configured = bool(
+            user
+            or password
+            or token
+            or any(server.uri.username or server.uri.password for server in self._server_pool)
+        )
+        if dont_randomize is False:
+            shuffle(self._server_pool)
+
+        self._make_core(pending_size)
+        try:
+            await self._first_connect()
+        except BaseException:
+            self._abandon()
+            raise
+
+    def _make_core(self, pending_size: int) -> None:
+        """Starts a native connection for this `connect()`."""
+        self._refresh_stats()
+        self._counted = (0, 0, 0, 0)
+        self._resp_sub_prefix = None
+        loop = asyncio.get_running_loop()
+        core = Connection(loop, self, self._subs, self._driver, Msg)
+        core.status = self._core.status
+        core.max_pending = pending_size
+        core.skip_subject_validation = self._skip_subject_validation
+        self._core = core
+        self._choose_message_class()
+        core.open()
+
+    def _choose_message_class(self) -> None:
+        """Has received messages made the way that `msg_class` and overrides ask for."""
+        core = self._native()
+        cls = self.msg_class
+        if type(self)._build_message is not Client._build_message:
+            core.set_message_class(self._rebuild_message, False)
+        else:
+            native = (
+                issubclass(cls, Msg)
+                and getattr(cls, "__init__", None) is MSG_INIT
+                and cls.__new__ is Msg.__new__
+            )
+            core.set_message_class(cls, native)
+
+    def _build_message(
+        self,
+        sid: int,
+        subject: bytes,
+        reply: bytes,
+        data: bytes,
+        headers: Optional[Dict[str, str]],
+    ) -> Msg:
+        """Makes a received message; nats-py's hook for subclasses, called only if replaced."""
+        return self.msg_class(
+            subject=subject.decode(),
+            reply=reply.decode(),
+            data=data,
+            headers=headers,
+            _client=self,
+            _sid=sid,
+        )
+
+    def _rebuild_message(
+        self,
+        subject: str,
+        reply: str,
+        data: bytes,
+        headers: Optional[Dict[str, str]],
+        _client: Client,
+        _sid: int,
+    ) -> Msg:
+        return self._build_message(_sid, subject.encode(), reply.encode(), data, headers)
+
+    async def close(self) -> None:
+        """Closes the connection and the client; it doesn't reconnect any more."""
+        await self._close(Client.CLOSED)
+
+    async def drain(self) -> None:
+        """Ends all subscriptions, has every message received handled, then closes.
+
+        Takes at most ``drain_timeout`` seconds for the handlers; if that isn't enough,
+        ``error_cb`` gets a :class:`nats.errors.DrainTimeoutError`. New messages can be
+        published until the subscriptions are drained.
+
+        :raises nats.errors.ConnectionClosedError: the client is closed.
+        :raises nats.errors.ConnectionReconnectingError: it isn't connected right now.
+        """
+        if self.is_draining:
+            return
+        if self.is_closed:
+            raise errors.ConnectionClosedError
+        if self.is_connecting or self.is_reconnecting:
+            raise errors.ConnectionReconnectingError
+        loop = asyncio.get_running_loop()
+        drained = asyncio.gather(
+            *(loop.create_task(sub._drain()) for sub in list(self._subs.values()))
+        )
+        # The tasks have to start, and send their UNSUB, before the state changes.
+        await asyncio.sleep(0)
+        self._status = Client.DRAINING_SUBS
+        try:
+            await asyncio.wait_for(drained, self.options["drain_timeout"])
+        except asyncio.TimeoutError:
+            await self._error_cb(errors.DrainTimeoutError())
+        except asyncio.CancelledError:
+            pass
+        finally:
+            self._status = Client.DRAINING_PUBS
+            await self.flush()
+            await self._close(Client.CLOSED)
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: Optional[Dict[str, str]] = None,
+    ) -> None:
+        """Publishes a message.
+
+        Returns once the message is in the pending output, which leaves within one turn of
+        the event loop; waits only while more than ``pending_size`` bytes are pending.
+        May be called from a thread that doesn't run the loop: see docs/threads.md.
+
+        :param subject: where to publish.
+        :param payload: any bytes-like object.
+        :param reply: subject at which an answer is expected.
+        :param headers: names and values; names must be RFC 7230 tokens.
+        :raises nats.errors.BadSubjectError: a subject is empty or holds blanks.
+        :raises nats.errors.BadHeaderError: a header name isn't a token.
+        :raises nats.errors.MaxPayloadError: the server wouldn't take a payload of this size.
+        :raises nats.errors.ConnectionClosedError: the client is closed.
+        :raises nats.errors.ConnectionDrainingError: the client is about to close.
+        :raises nats.errors.OutboundBufferLimitError: disconnected, and no room to buffer.
+        """
+        room = self._core.publish(subject, payload, reply, headers)
+        if room is not None:
+            await self._wait_for_room(room)
+
+    async def _wait_for_room(self, room: asyncio.Future[None]) -> None:
+        try:
+            await asyncio.wait_for(room, self._flush_timeout)
+        except asyncio.TimeoutError:
+            await self._error_cb(errors.FlushTimeoutError())
+
+    async def subscribe(
+        self,
+        subject: str,
+        queue: str = "",
+        cb: Optional[Callable[[Msg], Awaitable[None]]] = None,
+        future: Optional[asyncio.Future[Msg]] = None,
+        max_msgs: int = 0,
+        pending_msgs_limit: int = DEFAULT_SUB_PENDING_MSGS_LIMIT,
+        pending_bytes_limit: int = DEFAULT_SUB_PENDING_BYTES_LIMIT,
+    ) -> Subscription:
+        """Subscribes to a subject, which may hold the wildcards ``*`` and ``>``.
+
+        :param queue: queue group; each message goes to one of its members.
+        :param cb: coroutine function that handles the messages one after the other. Without
+            it, use ``sub.messages`` or ``sub.next_msg()``.
+        :param future: gets the first message instead.
+        :param max_msgs: messages after which the subscription ends on the client's side.
+        :param pending_msgs_limit: messages that may wait; further ones are dropped and
+            reported to ``error_cb`` as :class:`nats.errors.SlowConsumerError`. 0 for no limit.
+        :param pending_bytes_limit: the same in payload bytes.
+        :raises nats.errors.BadSubjectError: the subject or queue group isn't well formed.
+        :raises nats.errors.ConnectionClosedError: the client is closed.
+        :raises nats.errors.ConnectionDrainingError: the client drains.
+        :raises nats.errors.Error: ``cb`` isn't a coroutine function.
+        """
+        if self._skip_subject_validation:
+            if not subject:
+                raise errors.BadSubjectError
+        else:
+            check_subscribe_subject(subject or "")
+            check_queue(queue or "")
+        if self.is_closed:
+            raise errors.ConnectionClosedError
+        if self.is_draining:
+            raise errors.ConnectionDrainingError
+        self._choose_message_class()
+        self._sid += 1
+        sub = Subscription(
+            self,
+            self._sid,
+            subject,
+            queue=queue,
+            cb=cb,
+            future=future,
+            max_msgs=max_msgs,
+            pending_msgs_limit=pending_msgs_limit,
+            pending_bytes_limit=pending_bytes_limit,
+        )
+        sub._start()
+        self._subs[self._sid] = sub
+        await self._send_subscribe(sub)
+        return sub
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        self._subs.pop(sid, None)
+
+    async def _send_subscribe(self, sub: Subscription) -> None:
+        self._native().send_subscribe(sub._subject, sub._queue or "", sub._id)
+
+    async def _send_unsubscribe(self, sid: int, limit: int = 0) -> None:
+        self._native().send_unsubscribe(sid, max(limit, 0))
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,
+        old_style: bool = False,
+        headers: Optional[Dict[str, Any]] = None,
+    ) -> Msg:
+        """Publishes a request and waits for the first answer.
+
+        :param timeout: seconds; ``None`` waits forever.
+        :param old_style: use a subscription per request instead of a shared inbox; takes no
+            headers.
+        :raises nats.errors.NoRespondersError: nobody is subscribed to the subject.
+        :raises nats.errors.TimeoutError: no answer in time.
+        """
+        if not self._skip_subject_validation:
+            check_publish_subject(subject or "")
+        if old_style:
+            return await self._request_old_style(subject, payload, timeout=timeout)
+        msg = await self._request_new_style(subject, payload, timeout=timeout, headers=headers)
+        if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
+            raise errors.NoRespondersError
+        return msg
+
+    async def _request_new_style(
+        self,
+        subject: str,
+        payload: bytes,
+        timeout: float = 1,
+        headers: Optional[Dict[str, Any]] = None,
+    ) -> Msg:
+        if self.is_draining_pubs:
+            raise errors.ConnectionDrainingError
+        if not self._resp_sub_prefix:
+            await self._init_request_sub()
+        core = self._native()
+        inbox, future, token = core.open_request(timeout)
+        try:
+            await self.publish(subject, payload, reply=inbox, headers=headers)
+            core.kick_if_alone()
+            return await future
+        except BaseException:
+            core.forget_request(token)
+            raise
+
+    async def _init_request_sub(self) -> None:
+        """Subscribes to the inbox that all new-style requests share."""
+        prefix = self._inbox_prefix + b"." + self._nuid.next() + b"."
+        self._resp_sub_prefix = prefix
+        self._native().set_reply_prefix(prefix.decode())
+        await self.subscribe(prefix.decode() + "*", cb=self._request_sub_callback)
+
+    async def _request_sub_callback(self, msg: Msg) -> None:
+        """Answers a request, where `subscribe` was replaced by code that wraps callbacks."""
+        self._native().answer_request(msg.subject, msg)
+
+    def _is_request_handler(self, cb: Any) -> bool:
+        """Whether the core can answer requests itself instead of calling `cb`."""
+        return getattr(cb, "__func__", None) is Client._request_sub_callback
+
+    async def _request_old_style(self, subject: str, payload: bytes, timeout: float = 1) -> Msg:
+        inbox = self.new_inbox()
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        sub = await self.subscribe(inbox, future=future, max_msgs=1)
+        await sub.unsubscribe(limit=1)
+        await self.publish(subject, payload, reply=inbox)
+        try:
+            msg = await asyncio.wait_for(future, timeout)
+        except asyncio.TimeoutError:
+            await sub.unsubscribe()
+            future.cancel()
+            raise errors.TimeoutError from None
+        if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
+            raise errors.NoRespondersError
+        return msg
+
+    def new_inbox(self) -> str:
+        """Returns a subject that nobody else uses, for replies."""
+        return (self._inbox_prefix + b"." + self._nuid.next()).decode()
+
+    async def rtt(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> float:
+        """Returns the seconds that a PING/PONG round trip takes.
+
+        :param timeout: seconds.
+        :raises nats.errors.TimeoutError: no PONG in time.
+        :raises nats.errors.BadTimeoutError: the timeout isn't positive.
+        """
+        if timeout <= 0:
+            raise errors.BadTimeoutError
+        if self.is_closed:
+            raise errors.ConnectionClosedError
+        loop = asyncio.get_running_loop()
+        start = loop.time()
+        try:
+            await self._round_trip(timeout)
+        except asyncio.TimeoutError:
+            raise errors.TimeoutError from None
+        return loop.time() - start
+
+    async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
+        """Waits until the server has processed everything published so far.
+
+        While disconnected it returns at once, as there is no server to ask.
+
+        :param timeout: seconds.
+        :raises nats.errors.FlushTimeoutError: no PONG in time.
+        :raises nats.errors.BadTimeoutError: the timeout isn't positive.
+        """
+        if timeout <= 0:
+            raise errors.BadTimeoutError
+        if self.is_closed:
+            raise errors.ConnectionClosedError
+        if self._reading_task is None or self._reading_task.done():
+            return
+        try:
+            await self._round_trip(timeout)
+        except asyncio.TimeoutError:
+            raise errors.FlushTimeoutError from None
+
+    @property
+    def connected_url(self) -> Optional[ParseResult]:
+        """URL of the server connected to; ``None`` while there is none."""
+        if self._current_server and self.is_connected:
+            return self._current_server.uri
+        return None
+
+    @property
+    def servers(self) -> List[ParseResult]:
+        """URLs of the pool."""
+        return [server.uri for server in self._server_pool]
+
+    @property
+    def discovered_servers(self) -> List[ParseResult]:
+        """URLs of the pool that the cluster has told of."""
+        return [server.uri for server in self._server_pool if server.discovered]
+
+    @property
+    def server_pool(self) -> List[Server]:
+        """A copy of the pool."""
+        return [Server(uri=srv.uri, reconnects=srv.reconnects) for srv in self._server_pool]
+
+    def set_server_pool(self, servers: List[str]) -> None:
+        """Replaces the pool; used from the next reconnect attempt on.
+
+        Servers that stay keep their attempt counts.
+
+        :raises nats.errors.ConnectionClosedError: the client is closed.
+        :raises nats.errors.Error: a URL can't be used; the pool stays as it was.
+        """
+        if self.is_closed:
+            raise errors.ConnectionClosedError
+        old = {server.uri.netloc: server for server in reversed(self._server_pool)}
+        pool: List[Srv] = []
+        for url in servers:
+            server = Srv(parse_server_uri(url))
+            check_supported([server.uri.scheme])
+            known = old.get(server.uri.netloc)
+            if known is not None:
+                server.reconnects = known.reconnects
+                server.did_connect = known.did_connect
+                server.last_attempt = known.last_attempt
+            pool.append(server)
+        self._server_pool = pool
+        current = self._current_server
+        if current is not None and pool:
+            same = (server for server in pool if server.uri.netloc == current.uri.netloc)
+            self._current_server = next(same, pool[0])
+
+    @property
+    def stats(self) -> Dict[str, int]:
+        """Counters: ``in_msgs``, ``out_msgs``, ``in_bytes``, ``out_bytes`` (payload bytes),
+        ``reconnects``, ``errors_received``. One dict, brought up to date on each access."""
+        self._refresh_stats()
+        return self._stats
+
+    def _refresh_stats(self) -> None:
+        counted = self._core.counters()
+        names = ("in_msgs", "out_msgs", "in_bytes", "out_bytes")
+        for name, now, before in zip(names, counted, self._counted):
+            self._stats[name] += now - before
+        self._counted = counted
+
+    @property
+    def max_payload(self) -> int:
+        """Bytes that the server accepts in one payload."""
+        return self._core.max_payload
+
+    @property
+    def client_id(self) -> Optional[int]:
+        """The server's number for this connection."""
+        return self._client_id
+
+    @property
+    def client_ip(self) -> Optional[str]:
+        """Our address as the server sees it."""
+        return self._client_ip
+
+    @property
+    def last_error(self) -> Optional[Exception]:
+        """The last error of the connection."""
+        return self._err
+
+    @property
+    def pending_data_size(self) -> int:
+        """Bytes of output that haven't been written to the socket."""
+        return self._core.pending_size
+
+    @property
+    def connected_server_version(self) -> ServerVersion:
+        """Version of the server connected to; ``0.0.0-unknown`` before the first."""
+        if self._current_server and self._current_server.server_version:
+            return ServerVersion(self._current_server.server_version)
+        return ServerVersion("0.0.0-unknown")
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """The TLS context of this client, a default one if none was given."""
+        context = self.options.get("tls") if "tls" in self.options else ssl.create_default_context()
+        if context is None:
+            raise errors.Error("nats: no ssl context provided")
+        return context
+
+    async def __aenter__(self) -> Client:
+        """Makes the client usable in ``async with``."""
+        return self
+
+    async def __aexit__(self, *exc_info: Any) -> None:
+        """Closes the client."""
+        await self._close(Client.CLOSED, do_cbs=True)
+
+    def jetstream(self, **opts: Any) -> JetStreamContext:
+        """JetStream isn't part of this release.
+
+        :raises nats.errors.Error: always.
+        """
+        raise errors.Error("nats: JetStream is not supported by this release of fastnats")
+
+    def jsm(self, **opts: Any) -> JetStreamManager:
+        """JetStream isn't part of this release.
+
+        :raises nats.errors.Error: always.
+        """
+        raise errors.Error("nats: JetStream is not supported by this release of fastnats")

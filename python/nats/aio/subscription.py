@@ -1,0 +1,341 @@
+"""Subscriptions: handlers, iteration and single messages."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Optional
+
+from nats import errors
+from nats._core import SubscriptionCore
+from nats._spellings import CallableInt, CallableStr
+
+# Default limits of what may wait in a subscription
+from nats.aio.msg import Msg
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+_logger = logging.getLogger(__name__)
+
+DEFAULT_SUB_PENDING_MSGS_LIMIT = 512 * 1024
+DEFAULT_SUB_PENDING_BYTES_LIMIT = 128 * 1024 * 1024
+
+
+def _is_coroutine_function(cb: Any) -> bool:
+    return inspect.iscoroutinefunction(cb) or inspect.iscoroutinefunction(getattr(cb, "func", None))
+
+
+class Subscription:
+    """Interest in a subject; made by :meth:`nats.aio.client.Client.subscribe`.
+
+    ::
+
+        async def handler(msg):
+            print(msg.subject, msg.data)
+
+        await nc.subscribe("updates.*", cb=handler)
+
+        sub = await nc.subscribe("jobs", queue="workers")
+        async for msg in sub.messages:
+            ...
+
+        msg = await sub.next_msg(timeout=1)
+    """
+
+    def __init__(
+        self,
+        conn: Client,
+        id: int = 0,
+        subject: str = "",
+        queue: str = "",
+        cb: Optional[Callable[[Msg], Awaitable[None]]] = None,
+        future: Optional[asyncio.Future[Msg]] = None,
+        max_msgs: int = 0,
+        pending_msgs_limit: int = DEFAULT_SUB_PENDING_MSGS_LIMIT,
+        pending_bytes_limit: int = DEFAULT_SUB_PENDING_BYTES_LIMIT,
+    ) -> None:
+        self._conn = conn
+        self._id = id
+        self._subject = subject
+        self._queue = queue
+        self._cb = cb
+        self._future = future
+        self._closed = False
+        self._is_request_mux = conn._is_request_handler(cb)
+        self._core = SubscriptionCore(
+            conn._native(),
+            id,
+            pending_msgs_limit,
+            pending_bytes_limit,
+            self._is_request_mux,
+            future,
+        )
+        self._max_msgs = max_msgs
+        self._wait_for_msgs_task: Optional[asyncio.Task[None]] = None
+        self._message_iterator: Optional[_SubscriptionMessageIterator] = None
+        # Set by the JetStream layer on subscriptions of its own.
+        self._jsi: Any = None
+
+    @property
+    def subject(self) -> str:
+        """The subject subscribed to."""
+        return CallableStr(self._subject)
+
+    @property
+    def queue(self) -> str:
+        """The queue group, empty for none."""
+        return CallableStr(self._queue)
+
+    @property
+    def messages(self) -> AsyncIterator[Msg]:
+        """The messages, for ``async for``; ends when the subscription does.
+
+        :raises nats.errors.Error: the subscription has a callback or a future.
+        """
+        if not self._message_iterator:
+            raise errors.Error(
+                "cannot iterate over messages with a non iteration subscription type"
+            )
+        return self._message_iterator
+
+    @property
+    def pending_msgs(self) -> int:
+        """Messages received but not yet handed out."""
+        return CallableInt(self._core.pending_msgs)
+
+    @property
+    def pending_bytes(self) -> int:
+        """Payload bytes of the messages counted by :attr:`pending_msgs`."""
+        return CallableInt(self._core.pending_bytes)
+
+    @property
+    def delivered(self) -> int:
+        """Messages received so far, those dropped over a pending limit included."""
+        return CallableInt(self._core.received)
+
+    @property
+    def _received(self) -> int:
+        return self._core.received
+
+    @_received.setter
+    def _received(self, value: int) -> None:
+        self._core.received = value
+
+    @property
+    def _max_msgs(self) -> int:
+        return self._core.max_msgs
+
+    @_max_msgs.setter
+    def _max_msgs(self, value: int) -> None:
+        self._core.max_msgs = max(value, 0)
+
+    @property
+    def _pending_size(self) -> int:
+        return self._core.pending_bytes
+
+    @property
+    def _pending_msgs_limit(self) -> int:
+        return self._core.msgs_limit
+
+    @_pending_msgs_limit.setter
+    def _pending_msgs_limit(self, value: int) -> None:
+        self._core.msgs_limit = value
+
+    @property
+    def _pending_bytes_limit(self) -> int:
+        return self._core.bytes_limit
+
+    @_pending_bytes_limit.setter
+    def _pending_bytes_limit(self, value: int) -> None:
+        self._core.bytes_limit = value
+
+    async def next_msg(self, timeout: Optional[float] = 1.0) -> Msg:
+        """Waits for the next message.
+
+        :param timeout: seconds; ``None`` waits as long as the connection is open.
+        :raises nats.errors.TimeoutError: no message in time.
+        :raises nats.errors.ConnectionClosedError: the client is, or was meanwhile, closed.
+        :raises nats.errors.Error: the subscription has a callback.
+        """
+        if self._conn.is_closed:
+            raise errors.ConnectionClosedError
+        if self._cb:
+            raise errors.Error("nats: next_msg cannot be used in async subscriptions")
+        msg = self._core.pop()
+        if msg is None:
+            return await self._wait_for_next_msg(timeout)
+        return msg
+
+    async def _wait_for_next_msg(self, timeout: Optional[float]) -> Msg:
+        core = self._core
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        while True:
+            remaining = None if deadline is None else deadline - loop.time()
+            try:
+                await self._ready(remaining)
+            except asyncio.TimeoutError:
+                if self._conn.is_closed:
+                    raise errors.ConnectionClosedError from None
+                raise errors.TimeoutError from None
+            msg = core.pop()
+            if msg is not None:
+                return msg
+            if self._conn.is_closed:
+                raise errors.ConnectionClosedError
+            if core.stopped:
+                # Unsubscribed: nothing will come, but the caller has asked for that long.
+                await asyncio.sleep(max(remaining or 0.0, 0.0))
+                raise errors.TimeoutError
+
+    async def _ready(self, timeout: Optional[float] = None) -> None:
+        """Waits until a message can be popped, or the subscription has stopped."""
+        future = self._core.ready(timeout)
+        try:
+            await future
+        except BaseException:
+            self._core.give_up(future)
+            raise
+
+    def _start(self) -> None:
+        if self._cb:
+            if not _is_coroutine_function(self._cb):
+                raise errors.Error("nats: must use coroutine for subscriptions")
+            if not self._is_request_mux:
+                self._wait_for_msgs_task = asyncio.get_running_loop().create_task(
+                    self._wait_for_msgs()
+                )
+        elif not self._future:
+            self._message_iterator = _SubscriptionMessageIterator(self)
+
+    async def drain(self) -> None:
+        """Ends interest in the subject; returns when every message received is handled.
+
+        :raises nats.errors.BadSubscriptionError: the subscription has ended already.
+        """
+        if self._conn.is_closed:
+            raise errors.ConnectionClosedError
+        if self._conn.is_draining:
+            raise errors.ConnectionDrainingError
+        if self._closed:
+            raise errors.BadSubscriptionError
+        await self._drain()
+
+    async def _drain(self) -> None:
+        try:
+            await self._conn._send_unsubscribe(self._id)
+            # The server has sent all messages of this subscription before it answers.
+            await self._conn.flush()
+            await self._core.join()
+            self._stop_processing()
+            self._conn._remove_sub(self._id)
+            self._core.detach()
+        finally:
+            self._closed = True
+
+    async def unsubscribe(self, limit: int = 0) -> None:
+        """Ends interest in the subject, at once or after ``limit`` messages in total.
+
+        :param limit: messages counted from the start of the subscription; 0 for at once.
+        :raises nats.errors.BadSubscriptionError: the subscription has ended already.
+        """
+        if self._conn.is_closed:
+            raise errors.ConnectionClosedError
+        if self._conn.is_draining:
+            raise errors.ConnectionDrainingError
+        if self._closed:
+            raise errors.BadSubscriptionError
+        self._max_msgs = limit
+        if limit == 0 or (self._core.received >= limit and self._core.pending_msgs == 0):
+            self._closed = True
+            self._stop_processing()
+            self._conn._remove_sub(self._id)
+            self._core.detach()
+        if not self._conn.is_reconnecting:
+            await self._conn._send_unsubscribe(self._id, limit=limit)
+
+    def _stop_processing(self) -> None:
+        """Ends the handler's task and the iterator."""
+        self._core.stop()
+        task = self._wait_for_msgs_task
+        # A handler that ends its own subscription must not be cut short by that.
+        if task and not task.done() and task is not _current_task():
+            task.cancel()
+
+    def _is_complete(self) -> bool:
+        """Whether all messages up to the auto-unsubscribe limit have been handed out."""
+        core = self._core
+        return 0 < core.max_msgs <= core.received and core.pending_msgs == 0
+
+    async def _report(self, error: Exception) -> None:
+        """Passes a handler's error on; one in the callback must not end the subscription."""
+        try:
+            await self._conn._error_cb(error)
+        except Exception as second:
+            _logger.error("nats: error callback failed", exc_info=second)
+
+    async def _wait_for_msgs(self) -> None:
+        """Runs the handler for one message after the other."""
+        core = self._core
+        pop = core.pop_for_handler
+        cb = self._cb
+        assert cb is not None
+        try:
+            while True:
+                msg = pop()
+                if msg is None:
+                    if core.stopped or self._is_complete():
+                        break
+                    await self._ready()
+                    continue
+                try:
+                    await cb(msg)
+                except asyncio.CancelledError:
+                    break
+                except Exception as error:
+                    await self._report(error)
+                if core.stopped:
+                    break
+        except asyncio.CancelledError:
+            pass
+        finally:
+            core.handled()
+
+
+def _current_task() -> Optional[asyncio.Task[Any]]:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+class _SubscriptionMessageIterator:
+    def __init__(self, sub: Subscription) -> None:
+        self._sub = sub
+        self._core = sub._core
+
+    def __call__(self) -> _SubscriptionMessageIterator:
+        """`sub.messages()` beside `sub.messages`, see `nats._spellings`."""
+        return self
+
+    def __aiter__(self) -> _SubscriptionMessageIterator:
+        return self
+
+    async def __anext__(self) -> Msg:
+        msg = self._core.pop()
+        if msg is None:
+            return await self._wait()
+        return msg
+
+    async def _wait(self) -> Msg:
+        core = self._core
+        sub = self._sub
+        while True:
+            if core.pending_msgs == 0 and (core.stopped or sub._is_complete()):
+                raise StopAsyncIteration
+            await sub._ready()
+            msg = core.pop()
+            if msg is not None:
+                return msg

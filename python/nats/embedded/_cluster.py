@@ -1,0 +1,257 @@
+"""A cluster of embedded servers."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import time
+import weakref
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from ._errors import EmbeddedError, ServerStartError
+from ._ports import PortReservation
+from ._server import Server
+from ._threads import run_blocking
+
+_HOST = "127.0.0.1"
+_POLL_INTERVAL = 0.02
+_HTTP_TIMEOUT = 2.0
+
+
+class Cluster:
+    """Several nats-servers with routes between all of them.
+
+    Used like ``Server``: as a context manager of either kind, or by ``start``/``stop`` and
+    ``astart``/``astop``. Each of ``servers`` can be killed and started again, on the same ports;
+    ``wait_ready`` then waits until the cluster is whole.
+    """
+
+    def __init__(
+        self,
+        size: int = 3,
+        jetstream: bool = False,
+        *,
+        config: str | os.PathLike[str] | None = None,
+        name: str = "embedded",
+        args: Sequence[str] = (),
+        executable: str | os.PathLike[str] | None = None,
+        startup_timeout: float = 60.0,
+    ) -> None:
+        """Describe a cluster; nothing is started yet.
+
+        Args:
+            size: How many servers.
+            jetstream: Enable JetStream; replicas need a majority of the servers.
+            config: Configuration for every server, as for ``Server``.
+            name: The cluster's name; the servers are called ``NAME-0``, ``NAME-1``, ...
+            args: More command-line arguments for every server.
+            executable: As for ``Server``.
+            startup_timeout: Seconds until all servers run and know each other.
+
+        Raises:
+            ValueError: ``size`` is not positive.
+        """
+        if size < 1:
+            raise ValueError("a cluster has at least one server")
+        self.size = size
+        self.name = name
+        self.jetstream = jetstream
+        self.startup_timeout = startup_timeout
+        self._config = config
+        self._args = tuple(args)
+        self._executable = executable
+        self._servers: list[Server] = []
+        self._routes: list[PortReservation] = []
+        self._finalizer = weakref.finalize(self, _release, self._routes)
+
+    @property
+    def servers(self) -> list[Server]:
+        """The servers, from the start until ``stop``."""
+        return list(self._servers)
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs clients connect to, one for each server."""
+        return [server.url for server in self._servers]
+
+    @property
+    def url(self) -> str:
+        """The first server's URL.
+
+        Raises:
+            EmbeddedError: the cluster was not started.
+        """
+        if not self._servers:
+            raise EmbeddedError("the cluster was not started")
+        return self._servers[0].url
+
+    def start(self) -> Cluster:
+        """Start all servers and wait until they form a cluster. A started one is left alone.
+
+        Raises:
+            ServerNotFoundError: no nats-server program is installed.
+            ServerStartError: a server did not start, or the cluster did not form within
+                ``startup_timeout`` seconds.
+        """
+        if self._servers:
+            return self
+        try:
+            self._start()
+        except BaseException:
+            self.stop(timeout=0)
+            raise
+        return self
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Stop all servers, each within ``timeout`` seconds, and remove their files."""
+        try:
+            for server in self._servers:
+                server.stop(timeout)
+        finally:
+            self._servers.clear()
+            _release(self._routes)
+
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until the running servers are connected to each other.
+
+        With JetStream, they also have a leader who sees all of them as up to date.
+
+        Args:
+            timeout: Seconds; ``startup_timeout`` by default.
+
+        Raises:
+            ServerStartError: it took longer; the message has the servers' logs.
+        """
+        limit = self.startup_timeout if timeout is None else timeout
+        deadline = time.monotonic() + limit
+        checks: list[Callable[[], bool]] = [self._has_routes]
+        if self.jetstream:
+            checks.append(self._has_leader)
+        for check in checks:
+            while not check():
+                if time.monotonic() >= deadline:
+                    logs = "\n".join(f"{server!r}\n{server.log}" for server in self._servers)
+                    raise ServerStartError(f"the cluster did not form within {limit} s", logs)
+                time.sleep(_POLL_INTERVAL)
+
+    async def astart(self) -> Cluster:
+        """``start`` without blocking the event loop; stops the servers again when cancelled."""
+        return await run_blocking(self.start, undo=self.stop)
+
+    async def astop(self, timeout: float = 10.0) -> None:
+        """``stop`` without blocking the event loop."""
+        await run_blocking(lambda: self.stop(timeout))
+
+    async def await_ready(self, timeout: float | None = None) -> None:
+        """``wait_ready`` without blocking the event loop."""
+        await run_blocking(lambda: self.wait_ready(timeout))
+
+    def __enter__(self) -> Cluster:
+        return self.start()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    async def __aenter__(self) -> Cluster:
+        return await self.astart()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.astop()
+
+    def _start(self) -> None:
+        # All route ports are known before the first start, as JetStream derives the size of its
+        # quorum from the routes a server is configured with.
+        self._routes.extend(PortReservation(_HOST) for _ in range(self.size))
+        urls = [f"nats://{_HOST}:{route.port}" for route in self._routes]
+        for index in range(self.size):
+            others = [url for other, url in enumerate(urls) if other != index]
+            arguments: list[str] = []
+            # JetStream refuses to run in a cluster without routes.
+            if others:
+                arguments += ["--cluster", urls[index], "--cluster_name", self.name]
+                arguments += ["--routes", ",".join(others)]
+            self._servers.append(
+                Server(
+                    self.jetstream,
+                    self._config,
+                    host=_HOST,
+                    name=f"{self.name}-{index}",
+                    args=(*arguments, *self._args),
+                    monitor=True,
+                    executable=self._executable,
+                    startup_timeout=self.startup_timeout,
+                )
+            )
+        for route, server in zip(self._routes, self._servers, strict=True):
+            route.lend()
+            server.start()
+        self.wait_ready()
+
+    def _has_routes(self) -> bool:
+        running = [server for server in self._servers if server.running]
+        for server in running:
+            cluster = _fetch(server, "/varz").get("cluster", {})
+            routes: list[dict[str, Any]] = _fetch(server, "/routez").get("routes") or []
+            # Accounts are spread over a pool of connections; each must be there.
+            pool = max(1, cluster.get("pool_size", 1))
+            for other in running:
+                count = sum(route.get("remote_name") == other.name for route in routes)
+                if other is not server and count < pool:
+                    return False
+        return True
+
+    def _has_leader(self) -> bool:
+        if self.size == 1:
+            return True
+        running = [server for server in self._servers if server.running]
+        names = {str(server.name) for server in running}
+        leaders: set[object] = set()
+        up_to_date: set[object] = set()
+        for server in running:
+            meta: dict[str, Any] = _fetch(server, "/jsz").get("meta_cluster") or {}
+            leaders.add(meta.get("leader"))
+            if meta.get("leader") == server.name:
+                peers: list[dict[str, Any]] = meta.get("replicas") or []
+                up_to_date = {peer.get("name") for peer in peers if _is_current(peer)}
+        # The servers must agree: one that was just started may not have heard of the leader yet.
+        return len(leaders) == 1 and leaders <= names and names - up_to_date == leaders
+
+
+def _is_current(peer: dict[str, Any]) -> bool:
+    return bool(peer.get("current")) and not peer.get("offline")
+
+
+def _fetch(server: Server, path: str) -> dict[str, Any]:
+    """Return a monitoring endpoint's answer, empty when there is none at the moment."""
+    address = urlsplit(server.monitor_url or "")
+    if address.hostname is None:
+        return {}
+    connection = http.client.HTTPConnection(address.hostname, address.port, timeout=_HTTP_TIMEOUT)
+    try:
+        connection.request("GET", path)
+        content: object = json.loads(connection.getresponse().read())
+    except (OSError, http.client.HTTPException, ValueError):
+        return {}
+    finally:
+        connection.close()
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+
+
+def _release(routes: list[PortReservation]) -> None:
+    for route in routes:
+        route.release()
+    routes.clear()

@@ -1,0 +1,225 @@
+"""Exceptions of the core client."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Optional
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+    from nats.aio.subscription import Subscription
+
+
+class Error(Exception):
+    """Base of all errors of this package; also what the server reports with ``-ERR``."""
+
+
+class TimeoutError(Error, asyncio.TimeoutError):
+    """An operation took longer than its timeout."""
+
+    def __str__(self) -> str:
+        return "nats: timeout"
+
+
+class NoRespondersError(Error):
+    """Nobody is subscribed to the subject of a request."""
+
+    def __str__(self) -> str:
+        return "nats: no responders available for request"
+
+
+class StaleConnectionError(Error):
+    """The server has stopped answering PINGs, or says that we have."""
+
+    def __str__(self) -> str:
+        return "nats: stale connection"
+
+
+class OutboundBufferLimitError(Error):
+    """No room, or no permission, to buffer a message while disconnected."""
+
+    def __str__(self) -> str:
+        return "nats: outbound buffer limit exceeded"
+
+
+class UnexpectedEOF(StaleConnectionError):
+    """The server closed the connection."""
+
+    def __str__(self) -> str:
+        return "nats: unexpected EOF"
+
+
+class FlushTimeoutError(TimeoutError):
+    """No PONG came back in time, or pending output didn't leave in time."""
+
+    def __str__(self) -> str:
+        return "nats: flush timeout"
+
+
+class ConnectionClosedError(Error):
+    """The client has been closed."""
+
+    def __str__(self) -> str:
+        return "nats: connection closed"
+
+
+class SecureConnRequiredError(Error):
+    """The server demands TLS."""
+
+    def __str__(self) -> str:
+        return "nats: secure connection required"
+
+
+class SecureConnWantedError(Error):
+    """TLS was demanded of a server that has none."""
+
+    def __str__(self) -> str:
+        return "nats: secure connection not available"
+
+
+class SecureConnFailedError(Error):
+    """The TLS handshake failed."""
+
+    def __str__(self) -> str:
+        return "nats: secure connection failed"
+
+
+class BadSubscriptionError(Error):
+    """The subscription has ended already."""
+
+    def __str__(self) -> str:
+        return "nats: invalid subscription"
+
+
+class BadSubjectError(Error):
+    """A subject, reply subject or queue group that isn't well formed."""
+
+    def __str__(self) -> str:
+        return "nats: invalid subject"
+
+
+class BadHeaderError(Error):
+    """A header name that isn't an RFC 7230 token; kept in ``key``."""
+
+    def __init__(self, key: str = "") -> None:
+        self.key = key
+
+    def __str__(self) -> str:
+        return f"nats: invalid header: {self.key!r}" if self.key else "nats: invalid header"
+
+
+class SlowConsumerError(Error):
+    """A message was dropped because its subscription is over a pending limit."""
+
+    def __init__(self, subject: str, reply: str, sid: int, sub: Subscription) -> None:
+        self.subject = subject
+        self.reply = reply
+        self.sid = sid
+        self.sub = sub
+
+    def __str__(self) -> str:
+        return (
+            "nats: slow consumer, messages dropped "
+            f"subject: {self.subject}, sid: {self.sid}, sub: {self.sub}"
+        )
+
+
+class BadTimeoutError(Error):
+    """A timeout that is zero or negative where a wait is needed."""
+
+    def __str__(self) -> str:
+        return "nats: timeout invalid"
+
+
+class AuthorizationError(Error):
+    """The server has revoked the connection's authorization."""
+
+    def __str__(self) -> str:
+        return "nats: authorization failed"
+
+
+class NoServersError(Error):
+    """Every server of the pool has used up its connection attempts."""
+
+    def __str__(self) -> str:
+        return "nats: no servers available for connection"
+
+
+class JsonParseError(Error):
+    """The server sent JSON that can't be parsed."""
+
+    def __str__(self) -> str:
+        return "nats: connect message, json parse err"
+
+
+class MaxPayloadError(Error):
+    """A payload larger than the server accepts (``Client.max_payload`` bytes)."""
+
+    def __str__(self) -> str:
+        return "nats: maximum payload exceeded"
+
+
+class DrainTimeoutError(TimeoutError):
+    """Not all messages were handled within ``drain_timeout`` seconds."""
+
+    def __str__(self) -> str:
+        return "nats: draining connection timed out"
+
+
+class ConnectionDrainingError(Error):
+    """Not possible while the client drains."""
+
+    def __str__(self) -> str:
+        return "nats: connection draining"
+
+
+class ConnectionReconnectingError(Error):
+    """Not possible while the client is disconnected."""
+
+    def __str__(self) -> str:
+        return "nats: connection reconnecting"
+
+
+class InvalidUserCredentialsError(Error):
+    """A credentials file without usable credentials."""
+
+    def __str__(self) -> str:
+        return "nats: invalid user credentials"
+
+
+class InvalidCallbackTypeError(Error):
+    """A callback that isn't a coroutine function."""
+
+    def __str__(self) -> str:
+        return "nats: callbacks must be coroutine functions"
+
+
+class ProtocolError(Error):
+    """The server sent what isn't NATS protocol."""
+
+    def __str__(self) -> str:
+        return "nats: protocol error"
+
+
+class ServerNotInPoolError(Error):
+    """``reconnect_to_server_handler`` chose a server that isn't in the pool."""
+
+    def __str__(self) -> str:
+        return "nats: selected server is not in the pool"
+
+
+class NotJSMessageError(Error):
+    """A JetStream operation on a message that no stream has delivered."""
+
+    def __str__(self) -> str:
+        return "nats: not a JetStream message"
+
+
+class MsgAlreadyAckdError(Error):
+    """A second acknowledgement of the same message."""
+
+    def __init__(self, msg: Optional[Msg] = None) -> None:
+        self._msg: Any = msg
+
+    def __str__(self) -> str:
+        return f"nats: message was already acknowledged: {self._msg}"

@@ -1,0 +1,1 @@
+"""The client protocol, for code that builds or parses it itself."""

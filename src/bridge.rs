@@ -1,0 +1,174 @@
+//! Where the two threads meet: making messages from frames, resolving futures, the doorbell.
+//!
+//! The only module with `unsafe` code.
+
+use std::sync::Arc;
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::{ffi, intern};
+
+use crate::connection::bell::{FdRing, Ring};
+use crate::message::{Message, header_dict, wire_text};
+use crate::protocol::Frame;
+
+/// Makes the objects that handlers see.
+pub struct MessageFactory {
+    /// `Client.msg_class`, or the client's `_build_message` if that has been replaced.
+    class: Py<PyAny>,
+    client: Py<PyAny>,
+    /// `class` is a `Msg` with the constructor it was born with: fill it without calling that.
+    native: bool,
+    no_arguments: Py<PyTuple>,
+}
+
+impl MessageFactory {
+    pub fn new(
+        py: Python<'_>,
+        class: Py<PyAny>,
+        client: Py<PyAny>,
+        native: bool,
+    ) -> PyResult<Self> {
+        if native {
+            let class = class.bind(py).cast::<PyType>()?;
+            if !class.is_subclass_of::<Message>()? {
+                return Err(PyRuntimeError::new_err("a native message class derives from Message"));
+            }
+        }
+        Ok(Self { class, client, native, no_arguments: PyTuple::empty(py).unbind() })
+    }
+
+    pub fn traverse(&self, visit: &pyo3::PyVisit<'_>) -> Result<(), pyo3::PyTraverseError> {
+        visit.call(&self.class)?;
+        visit.call(&self.client)
+    }
+
+    /// `subject` is the subject's text, where the caller has it already.
+    pub fn make<'py>(
+        &self,
+        py: Python<'py>,
+        frame: Frame,
+        subject: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        if !self.native {
+            return self.call(py, &frame);
+        }
+        let object = self.allocate(py)?;
+        // SAFETY: `new` has checked that the class derives from Message.
+        #[allow(unsafe_code)]
+        let message = unsafe { object.cast_unchecked::<Message>() };
+        message.borrow_mut().receive(frame, subject, self.client.clone_ref(py));
+        Ok(object)
+    }
+
+    /// `class.__new__(class)` without the attribute look-up and the argument tuple.
+    fn allocate<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        // SAFETY: `class` is a type object (checked in `new`), heap types answer
+        // PyType_GetSlot, and Py_tp_new of a class that can be instantiated is a `newfunc`.
+        // It returns a new reference, or null with an exception set.
+        #[allow(unsafe_code)]
+        unsafe {
+            let class = self.class.as_ptr().cast::<ffi::PyTypeObject>();
+            let slot = ffi::PyType_GetSlot(class, ffi::Py_tp_new);
+            let new: ffi::newfunc = std::mem::transmute(slot);
+            let object = new(class, self.no_arguments.as_ptr(), std::ptr::null_mut());
+            Bound::from_owned_ptr_or_err(py, object)
+        }
+    }
+
+    /// Constructs a message the way a user would.
+    fn call<'py>(&self, py: Python<'py>, frame: &Frame) -> PyResult<Bound<'py, PyAny>> {
+        let arguments = PyDict::new(py);
+        arguments.set_item(intern!(py, "subject"), wire_text(py, frame.subject()))?;
+        arguments.set_item(intern!(py, "reply"), wire_text(py, frame.reply()))?;
+        arguments.set_item(intern!(py, "data"), frame.payload())?;
+        arguments.set_item(intern!(py, "headers"), header_dict(py, frame.headers())?)?;
+        arguments.set_item(intern!(py, "_client"), &self.client)?;
+        arguments.set_item(intern!(py, "_sid"), frame.sid())?;
+        self.class.bind(py).call((), Some(&arguments))
+    }
+}
+
+/// Sets the result of an `asyncio.Future` unless it is done, e.g. cancelled.
+pub fn resolve<'py>(future: &Bound<'py, PyAny>, value: impl IntoPyObject<'py>) -> PyResult<()> {
+    let py = future.py();
+    if !is_done(future)? {
+        future.call_method1(intern!(py, "set_result"), (value,))?;
+    }
+    Ok(())
+}
+
+/// Fails an `asyncio.Future` unless it is done.
+pub fn reject(future: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
+    let py = future.py();
+    if !is_done(future)? {
+        future.call_method1(intern!(py, "set_exception"), (error.into_value(py),))?;
+    }
+    Ok(())
+}
+
+fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
+    future.call_method0(intern!(future.py(), "done"))?.is_truthy()
+}
+
+/// The doorbell of a client: an fd where the loop can watch one, else a call to the loop.
+pub enum Doorbell {
+    Fd(Arc<FdRing>),
+    /// Loops without `add_reader`, such as Windows' Proactor.
+    Call,
+    /// The asyncio driver: bytes arrive on the loop's thread.
+    None,
+}
+
+/// Rings with `loop.call_soon_threadsafe`, from a thread that may wait for the GIL.
+pub struct CallRing {
+    pub event_loop: Arc<Py<PyAny>>,
+    pub target: Arc<std::sync::OnceLock<Py<PyAny>>>,
+}
+
+impl Ring for CallRing {
+    fn ring(&self) {
+        let Ok(runtime) = crate::connection::runtime::handle() else { return };
+        let target = Arc::clone(&self.target);
+        let event_loop = Arc::clone(&self.event_loop);
+        runtime.spawn_blocking(move || {
+            Python::attach(|py| {
+                if let Some(target) = target.get() {
+                    // The only failure is a closed loop, and then nobody listens.
+                    let _ = event_loop.call_method1(py, "call_soon_threadsafe", (target,));
+                }
+            });
+        });
+    }
+
+    fn silence(&self) {}
+}
+
+/// An awaitable that gives every other task of the loop one turn.
+#[pyclass(frozen, module = "nats._core")]
+pub struct YieldOnce;
+
+#[pyclass(module = "nats._core")]
+struct YieldOnceIterator {
+    yielded: bool,
+}
+
+#[pymethods]
+impl YieldOnce {
+    fn __await__(&self) -> YieldOnceIterator {
+        YieldOnceIterator { yielded: false }
+    }
+}
+
+#[pymethods]
+impl YieldOnceIterator {
+    fn __iter__(slf: PyRef<'_, Self>) -> PyRef<'_, Self> {
+        slf
+    }
+
+    /// A bare `yield`: asyncio runs the task again in the next turn.
+    fn __next__(&mut self) -> Option<()> {
+        (!std::mem::replace(&mut self.yielded, true)).then_some(())
+    }
+}

@@ -1,0 +1,198 @@
+//! Events other than messages: collected on the doorbell, handled by one task in order.
+
+use std::collections::VecDeque;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString};
+
+use super::Connection;
+use crate::bridge::resolve;
+use crate::connection::dispatch::Mail;
+use crate::connection::{Event, lock};
+use crate::message::wire_text;
+use crate::protocol::{Frame, encode};
+
+/// A PING that waits for its PONG.
+pub struct Pinger {
+    /// `None` for a keep-alive.
+    future: Option<Py<PyAny>>,
+    /// Asked for by the task that handles events: it can't wait behind itself.
+    direct: bool,
+}
+
+/// What `Connection.next_event` hands out.
+enum ControlEvent {
+    Server(Event),
+    /// A PONG that must not overtake the events before it.
+    Pong(Option<Py<PyAny>>),
+}
+
+#[derive(Default)]
+pub struct Control {
+    events: VecDeque<ControlEvent>,
+    /// The task is handling an event right now.
+    busy: bool,
+    waiter: Option<Py<PyAny>>,
+    pub pongs: VecDeque<Pinger>,
+}
+
+#[pymethods]
+impl Connection {
+    /// Collects the mail: called by the loop when the bell has rung.
+    pub fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let py = slf.py();
+        this.shared.bell.silence();
+        let mut mail = Mail::default();
+        this.shared.collect(&mut mail);
+        for frame in mail.replies {
+            unless_ok(this.resolve_request(py, frame), slf);
+        }
+        for event in mail.events {
+            unless_ok(this.sort(py, event), slf);
+        }
+        for sid in mail.wakes {
+            let consumer = lock(&this.consumers).get(&sid).and_then(std::sync::Weak::upgrade);
+            if let Some(consumer) = consumer {
+                unless_ok(consumer.wake(py, this), slf);
+            }
+        }
+        let mut control = lock(&this.control);
+        let waiter = if control.events.is_empty() { None } else { control.waiter.take() };
+        drop(control);
+        match waiter {
+            Some(waiter) => resolve(waiter.bind(py), py.None()),
+            None => Ok(()),
+        }
+    }
+
+    /// The next event as `(kind, value)`, or `None`.
+    ///
+    /// Kinds: `info` (JSON text), `ok`, `err` (text), `pong` (future or `None`), `dropped`
+    /// (`(subject, reply, sid)`), `ended` (`(epoch, exception)`).
+    fn next_event(&self, py: Python<'_>) -> PyResult<Option<(Py<PyString>, Py<PyAny>)>> {
+        let mut control = lock(&self.control);
+        let event = control.events.pop_front();
+        control.busy = event.is_some();
+        drop(control);
+        event.map(|event| describe(py, event)).transpose()
+    }
+
+    /// Resolves when there is an event.
+    fn event_ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let future = self.create_future(py)?;
+        let mut control = lock(&self.control);
+        control.busy = false;
+        if control.events.is_empty() {
+            control.waiter = Some(future.clone().unbind());
+            return Ok(future);
+        }
+        drop(control);
+        resolve(&future, py.None())?;
+        Ok(future)
+    }
+
+    /// Drops what a connection that is over has left. Reports of dropped messages stay.
+    fn clear_events(&self) {
+        let mut control = lock(&self.control);
+        control.events.retain(|event| matches!(event, ControlEvent::Server(Event::Dropped(_))));
+        control.busy = false;
+    }
+
+    /// Sends PING behind everything pending; `future` is resolved by its PONG.
+    fn ping(&self, py: Python<'_>, future: Option<Py<PyAny>>, direct: bool) -> PyResult<()> {
+        self.check_process()?;
+        lock(&self.control).pongs.push_back(Pinger { future, direct });
+        self.shared.outbox.append(|out| out.extend_from_slice(encode::PING));
+        self.write_out(py)
+    }
+
+    /// Counts a keep-alive PING about to be sent; returns how many are unanswered.
+    fn count_ping(&self) -> u32 {
+        self.pings_outstanding.fetch_add(1, Relaxed) + 1
+    }
+}
+
+impl Connection {
+    /// Handles an event that needs no policy; queues it for the task otherwise.
+    fn sort(&self, py: Python<'_>, event: Event) -> PyResult<()> {
+        match event {
+            Event::Complete(sid) => {
+                let subscriptions = self.subscriptions.bind(py);
+                if subscriptions.contains(sid)? {
+                    subscriptions.del_item(sid)?;
+                }
+                Ok(())
+            }
+            Event::Room => self.release_publishers(py),
+            Event::Pong => self.sort_pong(py),
+            event => {
+                lock(&self.control).events.push_back(ControlEvent::Server(event));
+                Ok(())
+            }
+        }
+    }
+
+    fn sort_pong(&self, py: Python<'_>) -> PyResult<()> {
+        let mut control = lock(&self.control);
+        let pinger = control.pongs.pop_front();
+        if pinger.is_some() {
+            self.pings_outstanding.store(0, Relaxed);
+        }
+        let in_turn = control.busy || !control.events.is_empty();
+        match pinger {
+            Some(Pinger { future, direct }) if direct || !in_turn => {
+                drop(control);
+                future.map_or(Ok(()), |future| resolve(future.bind(py), true))
+            }
+            pinger => {
+                let future = pinger.and_then(|pinger| pinger.future);
+                control.events.push_back(ControlEvent::Pong(future));
+                Ok(())
+            }
+        }
+    }
+
+    fn resolve_request(&self, py: Python<'_>, frame: Frame) -> PyResult<()> {
+        let Some(pending) = lock(&self.requests).take_by_subject(frame.subject()) else {
+            return Ok(());
+        };
+        if let Some(deadline) = pending.deadline {
+            lock(&self.deadlines).remove(&deadline);
+        }
+        let message = self.factory().make(py, frame, None)?;
+        resolve(pending.future.bind(py), message)
+    }
+}
+
+fn describe(py: Python<'_>, event: ControlEvent) -> PyResult<(Py<PyString>, Py<PyAny>)> {
+    let text = |bytes: &[u8]| wire_text(py, bytes).into_any().unbind();
+    let (kind, value) = match event {
+        ControlEvent::Pong(future) => (intern!(py, "pong"), future.unwrap_or_else(|| py.None())),
+        ControlEvent::Server(event) => match event {
+            Event::Info(json) => (intern!(py, "info"), PyBytes::new(py, &json).into_any().unbind()),
+            Event::Err(message) => (intern!(py, "err"), text(&message)),
+            Event::Dropped(frame) => {
+                let report = (text(frame.subject()), text(frame.reply()), frame.sid());
+                (intern!(py, "dropped"), report.into_pyobject(py)?.into_any().unbind())
+            }
+            Event::Ended(epoch, end) => {
+                let report = (epoch, PyErr::from(end).into_value(py));
+                (intern!(py, "ended"), report.into_pyobject(py)?.into_any().unbind())
+            }
+            Event::Ok | Event::Pong | Event::Complete(_) | Event::Room => {
+                (intern!(py, "ok"), py.None())
+            }
+        },
+    };
+    Ok((kind.clone().unbind(), value))
+}
+
+/// One item that fails must not keep the rest of the mail from its readers.
+fn unless_ok(outcome: PyResult<()>, context: &Bound<'_, Connection>) {
+    if let Err(error) = outcome {
+        error.write_unraisable(context.py(), Some(context.as_any()));
+    }
+}

@@ -1,0 +1,240 @@
+//! Both ways of moving bytes: the tokio link and an asyncio transport.
+
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use super::Connection;
+use crate::connection::{Event, Link, LinkEnd, link, lock, runtime};
+use crate::errors;
+use crate::protocol::{Parser, ServerOp};
+use crate::tasks;
+
+/// The asyncio driver's half of what a [`Link`] is for tokio.
+#[derive(Default)]
+pub struct Wire {
+    transport: Option<Py<PyAny>>,
+    epoch: u64,
+    parser: Parser,
+    batch: Vec<ServerOp>,
+    /// The transport has asked for no more for now.
+    paused: bool,
+}
+
+impl Wire {
+    fn serves(&self, epoch: u64) -> bool {
+        self.epoch == epoch && self.transport.is_some()
+    }
+}
+
+pub enum Driver {
+    Tokio(Option<Arc<Link>>),
+    Asyncio(Box<Wire>),
+    Closed,
+}
+
+impl Driver {
+    pub fn tokio() -> Self {
+        Self::Tokio(None)
+    }
+
+    pub fn asyncio() -> Self {
+        Self::Asyncio(Box::default())
+    }
+
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self {
+            Self::Asyncio(wire) => visit.call(&wire.transport),
+            Self::Tokio(_) | Self::Closed => Ok(()),
+        }
+    }
+}
+
+#[pymethods]
+impl Connection {
+    /// Dials a numeric address on the I/O thread. Awaitable; raises what asyncio would raise.
+    ///
+    /// `scope_id` is the interface of a link-local IPv6 address, zero elsewhere.
+    fn dial<'py>(
+        &self,
+        py: Python<'py>,
+        host: &str,
+        port: u16,
+        scope_id: u32,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.check_process()?;
+        let ip: IpAddr = match host.split('%').next().unwrap_or_default().parse() {
+            Ok(ip) => ip,
+            Err(_) => return Err(PyValueError::new_err(format!("not an IP address: {host:?}"))),
+        };
+        let address = match ip {
+            IpAddr::V4(ip) => SocketAddr::from((ip, port)),
+            IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope_id).into(),
+        };
+        let shared = Arc::clone(&self.shared);
+        tasks::future_into_py(py, async move {
+            match Link::dial(address, shared).await {
+                Ok(link) => Ok(DialedLink(Some(Arc::new(link)))),
+                Err(error) => Err(errors::connect_error(&error, &address)),
+            }
+        })
+    }
+
+    /// Puts a dialled link into service; returns its epoch.
+    fn use_link(&self, link: &Bound<'_, DialedLink>) -> PyResult<u64> {
+        let Some(link) = link.borrow_mut().0.take() else {
+            return Err(PyRuntimeError::new_err("the link is in use already"));
+        };
+        let epoch = link.epoch();
+        match &mut *lock(&self.driver) {
+            Driver::Tokio(current) => *current = Some(link),
+            Driver::Asyncio(_) | Driver::Closed => {
+                return Err(PyRuntimeError::new_err("no link expected"));
+            }
+        }
+        self.forget_pongs();
+        Ok(epoch)
+    }
+
+    /// Puts an asyncio transport into service; returns its epoch.
+    fn use_transport(&self, transport: Py<PyAny>) -> PyResult<u64> {
+        self.check_process()?;
+        let epoch = self.shared.outbox.attach();
+        match &mut *lock(&self.driver) {
+            Driver::Asyncio(wire) => {
+                **wire = Wire { transport: Some(transport), epoch, ..Wire::default() };
+            }
+            Driver::Tokio(_) | Driver::Closed => {
+                return Err(PyRuntimeError::new_err("no transport expected"));
+            }
+        }
+        self.forget_pongs();
+        Ok(epoch)
+    }
+
+    /// Takes the connection out of service without a report; its socket is closed.
+    fn drop_link(&self, py: Python<'_>) -> PyResult<()> {
+        let transport = match &mut *lock(&self.driver) {
+            Driver::Tokio(link) => {
+                *link = None;
+                None
+            }
+            Driver::Asyncio(wire) => wire.transport.take(),
+            Driver::Closed => None,
+        };
+        self.shared.outbox.attach();
+        if let Some(transport) = transport {
+            transport.call_method0(py, intern!(py, "close"))?;
+        }
+        Ok(())
+    }
+
+    /// Handshake commands and replayed subscriptions: written now, ahead of pending output.
+    fn send_urgent(&self, py: Python<'_>, commands: &[u8]) -> PyResult<()> {
+        self.shared.outbox.append_urgent(commands);
+        self.write_out(py)
+    }
+
+    /// Ends the handshake: pending output flows from now on.
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        self.shared.outbox.release();
+        self.write_out(py)
+    }
+
+    /// Bytes that the asyncio transport of `epoch` has received.
+    fn feed(slf: &Bound<'_, Self>, epoch: u64, data: &[u8]) -> PyResult<()> {
+        let this = slf.get();
+        let py = slf.py();
+        let (mut parser, mut batch) = match &mut *lock(&this.driver) {
+            Driver::Asyncio(wire) if wire.serves(epoch) => {
+                (std::mem::take(&mut wire.parser), std::mem::take(&mut wire.batch))
+            }
+            _ => return Ok(()),
+        };
+        parser.feed(data);
+        let mut answer = false;
+        let outcome = link::deliver(&mut parser, &mut batch, &this.shared, || answer = true);
+        if let Driver::Asyncio(wire) = &mut *lock(&this.driver)
+            && wire.epoch == epoch
+        {
+            wire.parser = parser;
+            wire.batch = batch;
+        }
+        if let Err(error) = outcome {
+            this.shared.post(Event::Ended(epoch, LinkEnd::Protocol(error)));
+        }
+        if answer {
+            this.write_out(py)?;
+        }
+        Self::drain(slf)
+    }
+
+    /// The asyncio transport of `epoch` is gone; without an `errno`, by the server's EOF.
+    fn lost(slf: &Bound<'_, Self>, epoch: u64, errno: Option<i32>) -> PyResult<()> {
+        let end = match errno {
+            Some(errno) => LinkEnd::Io(std::io::Error::from_raw_os_error(errno)),
+            None => LinkEnd::Eof,
+        };
+        let this = slf.get();
+        if !matches!(&*lock(&this.driver), Driver::Asyncio(wire) if wire.serves(epoch)) {
+            return Ok(());
+        }
+        this.shared.post(Event::Ended(epoch, end));
+        Self::drain(slf)
+    }
+
+    /// Flow control of the asyncio transport.
+    fn set_writable(slf: &Bound<'_, Self>, writable: bool) -> PyResult<()> {
+        let this = slf.get();
+        if let Driver::Asyncio(wire) = &mut *lock(&this.driver) {
+            wire.paused = !writable;
+        }
+        if writable {
+            this.write_out(slf.py())?;
+            Self::drain(slf)?;
+        }
+        Ok(())
+    }
+}
+
+impl Connection {
+    /// Writes pending output as far as the socket takes it without blocking.
+    pub(super) fn write_out(&self, py: Python<'_>) -> PyResult<()> {
+        if self.generation != runtime::generation() {
+            return Err(errors::forked());
+        }
+        let (transport, epoch) = match &*lock(&self.driver) {
+            Driver::Tokio(Some(link)) => {
+                link.write_now();
+                return Ok(());
+            }
+            Driver::Asyncio(wire) if !wire.paused => match &wire.transport {
+                Some(transport) => (transport.clone_ref(py), wire.epoch),
+                None => return Ok(()),
+            },
+            _ => return Ok(()),
+        };
+        if let Some(output) = self.shared.outbox.take(epoch) {
+            let output = PyBytes::new(py, &output);
+            transport.call_method1(py, intern!(py, "write"), (output,))?;
+            self.shared.notice_room();
+        }
+        Ok(())
+    }
+
+    /// PONGs that a lost connection owed will never come: their futures time out.
+    fn forget_pongs(&self) {
+        lock(&self.control).pongs.clear();
+        self.pings_outstanding.store(0, Relaxed);
+    }
+}
+
+/// The result of `Connection.dial`: closes its socket unless it is put into service.
+#[pyclass(module = "nats._core")]
+pub struct DialedLink(Option<Arc<Link>>);

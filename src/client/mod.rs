@@ -1,0 +1,301 @@
+//! `Connection`: what `nats.aio.client.Client` drives.
+//!
+//! One object per `connect()`, kept over reconnects. Methods run on the loop's thread under
+//! the GIL; the mutexes only guard against re-entrance and publishers in other threads, and
+//! none is held across a call into Python.
+
+mod control;
+mod driver;
+mod publish;
+mod waits;
+
+use std::sync::atomic::{
+    AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed,
+};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::thread::ThreadId;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::bridge::{CallRing, Doorbell, MessageFactory};
+use crate::connection::bell::{FdRing, Silent};
+use crate::connection::dispatch::SidMap;
+use crate::connection::{Bell, Shared, lock, runtime};
+use crate::errors;
+use crate::request::{Deadlines, Requests};
+use crate::subscription::Consumer;
+use control::Control;
+use driver::Driver;
+
+/// States of `nats.aio.client.Client`, under the same numbers.
+pub mod status {
+    pub const DISCONNECTED: u8 = 0;
+    pub const CONNECTED: u8 = 1;
+    pub const CLOSED: u8 = 2;
+    pub const DRAINING_SUBS: u8 = 5;
+    pub const DRAINING_PUBS: u8 = 6;
+}
+
+/// The parts of the event loop that are called often, looked up once.
+struct Loop {
+    event_loop: Py<PyAny>,
+    call_soon: Py<PyAny>,
+    call_later: Py<PyAny>,
+    create_future: Py<PyAny>,
+}
+
+/// Connection of one client: output, subscriptions, requests and events.
+#[pyclass(frozen, weakref, module = "nats._core")]
+pub struct Connection {
+    shared: Arc<Shared>,
+    generation: u32,
+    thread: ThreadId,
+    event_loop: Loop,
+    doorbell: Doorbell,
+    bell_target: Arc<OnceLock<Py<PyAny>>>,
+    /// `Client._subs`: completed subscriptions leave it.
+    subscriptions: Py<PyDict>,
+    client: Py<PyAny>,
+    factory: Mutex<Arc<MessageFactory>>,
+    driver: Mutex<Driver>,
+    status: AtomicU8,
+    max_payload: AtomicUsize,
+    max_pending: AtomicI64,
+    skip_subject_validation: AtomicBool,
+    /// A kick is due at the end of this turn of the loop.
+    kick_armed: AtomicBool,
+    pings_outstanding: AtomicU32,
+    control: Mutex<Control>,
+    room_waiters: Mutex<Vec<Py<PyAny>>>,
+    consumers: Mutex<SidMap<Weak<Consumer>>>,
+    requests: Mutex<Requests>,
+    deadlines: Mutex<Deadlines>,
+    header_scratch: Mutex<Vec<u8>>,
+}
+
+impl Connection {
+    pub fn is_connected(&self) -> bool {
+        matches!(
+            self.status.load(Relaxed),
+            status::CONNECTED | status::DRAINING_SUBS | status::DRAINING_PUBS
+        )
+    }
+
+    fn on_loop_thread(&self) -> bool {
+        std::thread::current().id() == self.thread
+    }
+
+    fn check_process(&self) -> PyResult<()> {
+        if self.generation == runtime::generation() { Ok(()) } else { Err(errors::forked()) }
+    }
+
+    pub fn create_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.event_loop.create_future.bind(py).call0()
+    }
+
+    pub fn factory(&self) -> Arc<MessageFactory> {
+        Arc::clone(&lock(&self.factory))
+    }
+
+    pub fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub fn add_consumer(&self, sid: u64, consumer: &Arc<Consumer>) {
+        lock(&self.consumers).insert(sid, Arc::downgrade(consumer));
+    }
+
+    pub fn remove_consumer(&self, sid: u64) {
+        lock(&self.consumers).remove(&sid);
+    }
+}
+
+#[pymethods]
+impl Connection {
+    /// `driver` is "tokio" or "asyncio"; `message_class` must derive from `Message`.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        event_loop: Py<PyAny>,
+        client: Py<PyAny>,
+        subscriptions: Py<PyDict>,
+        driver: &str,
+        message_class: Py<PyAny>,
+    ) -> PyResult<Self> {
+        let bell_target = Arc::new(OnceLock::new());
+        let (doorbell, bell) = match driver {
+            "asyncio" => (Doorbell::None, Bell::new(Box::new(Silent))),
+            "tokio" => match FdRing::new() {
+                Ok(ring) if event_loop.bind(py).hasattr(intern!(py, "add_reader"))? => {
+                    let ring = Arc::new(ring);
+                    (Doorbell::Fd(Arc::clone(&ring)), Bell::new(Box::new(ring)))
+                }
+                _ => {
+                    let ring = CallRing {
+                        event_loop: Arc::new(event_loop.clone_ref(py)),
+                        target: Arc::clone(&bell_target),
+                    };
+                    (Doorbell::Call, Bell::new(Box::new(ring)))
+                }
+            },
+            other => return Err(PyValueError::new_err(format!("unknown driver {other:?}"))),
+        };
+        let factory = MessageFactory::new(py, message_class, client.clone_ref(py), true)?;
+        let look_up = |name| event_loop.getattr(py, name);
+        Ok(Self {
+            shared: Arc::new(Shared::new(bell)),
+            generation: runtime::generation(),
+            thread: std::thread::current().id(),
+            event_loop: Loop {
+                call_soon: look_up(intern!(py, "call_soon"))?,
+                call_later: look_up(intern!(py, "call_later"))?,
+                create_future: look_up(intern!(py, "create_future"))?,
+                event_loop,
+            },
+            doorbell,
+            bell_target,
+            subscriptions,
+            client,
+            factory: Mutex::new(Arc::new(factory)),
+            driver: Mutex::new(if driver == "tokio" { Driver::tokio() } else { Driver::asyncio() }),
+            status: AtomicU8::new(status::DISCONNECTED),
+            max_payload: AtomicUsize::new(1024 * 1024),
+            max_pending: AtomicI64::new(0),
+            skip_subject_validation: AtomicBool::new(false),
+            kick_armed: AtomicBool::new(false),
+            pings_outstanding: AtomicU32::new(0),
+            control: Mutex::default(),
+            room_waiters: Mutex::default(),
+            consumers: Mutex::default(),
+            requests: Mutex::default(),
+            deadlines: Mutex::default(),
+            header_scratch: Mutex::default(),
+        })
+    }
+
+    /// What messages are made of: a class deriving from `Message` to be filled directly, or
+    /// (`native` false) any callable taking the fields as keywords.
+    fn set_message_class(&self, py: Python<'_>, class: Py<PyAny>, native: bool) -> PyResult<()> {
+        let factory = MessageFactory::new(py, class, self.client.clone_ref(py), native)?;
+        *lock(&self.factory) = Arc::new(factory);
+        Ok(())
+    }
+
+    /// Starts listening to the doorbell.
+    fn open(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let drain = slf.getattr(intern!(py, "drain"))?;
+        match &this.doorbell {
+            Doorbell::Fd(ring) => {
+                let event_loop = this.event_loop.event_loop.bind(py);
+                event_loop.call_method1(intern!(py, "add_reader"), (ring.fd(), drain))?;
+            }
+            Doorbell::Call => {
+                let _ = this.bell_target.set(drain.unbind());
+            }
+            Doorbell::None => {}
+        }
+        Ok(())
+    }
+
+    /// Stops listening and drops what is unwritten; the connection can't be used again.
+    fn shut_down(&self, py: Python<'_>) -> PyResult<()> {
+        *lock(&self.driver) = Driver::Closed;
+        self.shared.outbox.clear();
+        if let Doorbell::Fd(ring) = &self.doorbell
+            && self.generation == runtime::generation()
+        {
+            let event_loop = self.event_loop.event_loop.bind(py);
+            event_loop.call_method1(intern!(py, "remove_reader"), (ring.fd(),))?;
+        }
+        self.release_publishers(py)
+    }
+
+    #[getter]
+    fn status(&self) -> u8 {
+        self.status.load(Relaxed)
+    }
+
+    #[setter]
+    fn set_status(&self, value: u8) {
+        self.status.store(value, Relaxed);
+    }
+
+    /// Bytes.
+    #[getter]
+    fn max_payload(&self) -> usize {
+        self.max_payload.load(Relaxed)
+    }
+
+    #[setter]
+    fn set_max_payload(&self, value: usize) {
+        self.max_payload.store(value, Relaxed);
+    }
+
+    /// Bytes of output that may wait before publishers do; zero or less: no buffering while
+    /// disconnected, no waiting while connected.
+    #[getter]
+    fn max_pending(&self) -> i64 {
+        self.max_pending.load(Relaxed)
+    }
+
+    #[setter]
+    fn set_max_pending(&self, value: i64) {
+        self.max_pending.store(value, Relaxed);
+        self.shared.room_limit.store(usize::try_from(value / 2).unwrap_or(0), Relaxed);
+    }
+
+    #[setter]
+    fn set_skip_subject_validation(&self, value: bool) {
+        self.skip_subject_validation.store(value, Relaxed);
+    }
+
+    /// Unwritten bytes.
+    #[getter]
+    fn pending_size(&self) -> usize {
+        self.shared.outbox.size()
+    }
+
+    /// `(in_msgs, out_msgs, in_bytes, out_bytes)` since the connection was made.
+    fn counters(&self) -> (u64, u64, u64, u64) {
+        let stats = &self.shared.stats;
+        (
+            stats.in_msgs.load(Relaxed),
+            stats.out_msgs.load(Relaxed),
+            stats.in_bytes.load(Relaxed),
+            stats.out_bytes.load(Relaxed),
+        )
+    }
+
+    /// Entries that a leak would grow: `(requests, deadlines, consumers, pongs)`.
+    fn census(&self) -> (usize, usize, usize, usize) {
+        (
+            lock(&self.requests).len(),
+            lock(&self.deadlines).len(),
+            lock(&self.consumers).len(),
+            lock(&self.control).pongs.len(),
+        )
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.event_loop.event_loop)?;
+        visit.call(&self.event_loop.call_soon)?;
+        visit.call(&self.event_loop.call_later)?;
+        visit.call(&self.event_loop.create_future)?;
+        visit.call(&self.subscriptions)?;
+        visit.call(&self.client)?;
+        // A lock that is taken belongs to code that is using the objects: they stay.
+        if let Ok(factory) = self.factory.try_lock() {
+            factory.traverse(&visit)?;
+        }
+        if let Ok(driver) = self.driver.try_lock() {
+            driver.traverse(&visit)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,233 @@
+//! Publishing, and when pending output leaves.
+
+use std::sync::atomic::Ordering::Relaxed;
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict, PyString};
+
+use super::{Connection, status};
+use crate::bridge::resolve;
+use crate::connection::lock;
+use crate::errors::{
+    BadSubjectError, ConnectionClosedError, ConnectionDrainingError, MaxPayloadError,
+    OutboundBufferLimitError,
+};
+use crate::protocol::{encode, headers, subject};
+
+/// Pending output of this size leaves without waiting for the turn of the loop to end.
+const KICK_AT: usize = 32 * 1024;
+
+/// The text of a subject; `None` counts as empty, as any false value does in the reference.
+fn subject_text<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
+    if value.is_none() {
+        return Ok("");
+    }
+    match value.cast::<PyString>() {
+        Ok(text) => text.to_str(),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "nats: a subject must be a str, not {}",
+            value.get_type().name()?
+        ))),
+    }
+}
+
+/// The bytes of a payload that isn't `bytes` itself.
+fn payload_bytes(value: &Bound<'_, PyAny>) -> PyResult<PyBackedBytes> {
+    let py = value.py();
+    if value.is_instance_of::<PyString>() || !value.hasattr(intern!(py, "__len__"))? {
+        return Err(PyTypeError::new_err(format!(
+            "nats: a payload must be bytes-like, not {}",
+            value.get_type().name()?
+        )));
+    }
+    // A memoryview takes any object with a buffer and refuses everything else.
+    let view = py.import(intern!(py, "builtins"))?.getattr(intern!(py, "memoryview"))?;
+    let bytes = view.call1((value,))?.call_method0(intern!(py, "tobytes"))?;
+    Ok(bytes.cast_into::<PyBytes>()?.into())
+}
+
+fn header_text<'a>(value: &'a Bound<'_, PyAny>, what: &str) -> PyResult<&'a str> {
+    match value.cast::<PyString>() {
+        Ok(text) => text.to_str(),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "nats: a header {what} must be a str, not {}",
+            value.get_type().name()?
+        ))),
+    }
+}
+
+fn encode_headers(value: &Bound<'_, PyAny>, block: &mut Vec<u8>) -> PyResult<()> {
+    headers::start(block);
+    if let Ok(dict) = value.cast::<PyDict>() {
+        for (name, value) in dict {
+            headers::push(block, header_text(&name, "name")?, header_text(&value, "value")?)?;
+        }
+    } else {
+        for item in value.call_method0(intern!(value.py(), "items"))?.try_iter()? {
+            let (name, value) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            headers::push(block, header_text(&name, "name")?, header_text(&value, "value")?)?;
+        }
+    }
+    headers::finish(block);
+    Ok(())
+}
+
+#[pymethods]
+impl Connection {
+    /// Encodes a message into the pending output. Returns a future to be awaited when the
+    /// pending limit is passed, else `None`.
+    ///
+    /// Safe from any thread: outside the loop's the message is written at once, and where
+    /// the loop's thread would wait for room, `OutboundBufferLimitError` is raised.
+    fn publish(
+        slf: &Bound<'_, Self>,
+        subject: &Bound<'_, PyAny>,
+        payload: &Bound<'_, PyAny>,
+        reply: &Bound<'_, PyAny>,
+        headers: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let this = slf.get();
+        let subject = subject_text(subject)?;
+        let reply = subject_text(reply)?;
+        if !this.skip_subject_validation.load(Relaxed) {
+            subject::check_publish(subject)?;
+            if !reply.is_empty() {
+                subject::check_publish(reply)?;
+            }
+        }
+        match this.status.load(Relaxed) {
+            status::CLOSED => return Err(ConnectionClosedError::new_err(())),
+            status::DRAINING_PUBS => return Err(ConnectionDrainingError::new_err(())),
+            _ => this.check_process()?,
+        }
+        match payload.cast_exact::<PyBytes>() {
+            Ok(payload) => this.enqueue(slf, subject, reply, payload.as_bytes(), headers),
+            Err(_) => this.enqueue(slf, subject, reply, &payload_bytes(payload)?, headers),
+        }
+    }
+
+    /// Sends SUB. Callers have checked the subject.
+    fn send_subscribe(slf: &Bound<'_, Self>, subject: &str, queue: &str, sid: u64) -> PyResult<()> {
+        let this = slf.get();
+        this.check_process()?;
+        this.shared.outbox.append(|out| encode::subscribe(out, subject, queue, sid));
+        this.kick_soon(slf)
+    }
+
+    /// Sends UNSUB, after `limit` messages or at once if that is zero.
+    fn send_unsubscribe(slf: &Bound<'_, Self>, sid: u64, limit: u64) -> PyResult<()> {
+        let this = slf.get();
+        this.check_process()?;
+        this.shared.outbox.append(|out| encode::unsubscribe(out, sid, limit));
+        this.kick_soon(slf)
+    }
+
+    /// Writes pending output now, as far as the socket takes it without blocking.
+    fn kick(&self, py: Python<'_>) -> PyResult<()> {
+        self.kick_armed.store(false, Relaxed);
+        self.write_out(py)
+    }
+
+    /// Resolves once no more than `limit` bytes are unwritten.
+    fn room<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyAny>> {
+        self.shared.room_limit.store(limit, Relaxed);
+        self.wait_for_room(py)
+    }
+}
+
+impl Connection {
+    fn enqueue(
+        &self,
+        slf: &Bound<'_, Self>,
+        subject: &str,
+        reply: &str,
+        payload: &[u8],
+        headers: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let py = slf.py();
+        let outbox = &self.shared.outbox;
+        let connected = self.is_connected();
+        let max_pending = self.max_pending.load(Relaxed);
+        let over_limit =
+            |added: usize| i64::try_from(outbox.size() + added).unwrap_or(i64::MAX) > max_pending;
+        if !connected && (max_pending <= 0 || over_limit(payload.len())) {
+            return Err(OutboundBufferLimitError::new_err(()));
+        }
+        if payload.len() > self.max_payload.load(Relaxed) {
+            return Err(MaxPayloadError::new_err(()));
+        }
+        if subject.is_empty() {
+            return Err(BadSubjectError::new_err(()));
+        }
+        let foreign = !self.on_loop_thread();
+        if foreign && max_pending > 0 && over_limit(payload.len()) {
+            return Err(OutboundBufferLimitError::new_err(()));
+        }
+        let waiting = match headers {
+            None => outbox.append(|out| {
+                encode::publish(out, subject.as_bytes(), reply.as_bytes(), b"", payload);
+            }),
+            Some(headers) => {
+                // Taken out, not locked: reading the mapping may run Python code that publishes.
+                let mut block = std::mem::take(&mut *lock(&self.header_scratch));
+                block.clear();
+                encode_headers(headers, &mut block)?;
+                let waiting = outbox.append(|out| {
+                    encode::publish(out, subject.as_bytes(), reply.as_bytes(), &block, payload);
+                });
+                *lock(&self.header_scratch) = block;
+                waiting
+            }
+        };
+        self.shared.stats.count_out(payload.len());
+        if !connected {
+            return Ok(None);
+        }
+        if max_pending > 0 && over_limit(0) {
+            self.write_out(py)?;
+            if !foreign && over_limit(0) {
+                return Ok(Some(self.wait_for_room(py)?.unbind()));
+            }
+        } else if foreign || waiting >= KICK_AT {
+            self.write_out(py)?;
+        } else {
+            self.kick_soon(slf)?;
+        }
+        Ok(None)
+    }
+
+    /// Has the pending output written at the end of this turn of the loop.
+    fn kick_soon(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
+        if self.kick_armed.swap(true, Relaxed) {
+            return Ok(());
+        }
+        let py = slf.py();
+        let kick = slf.getattr(intern!(py, "kick"))?;
+        self.event_loop.call_soon.bind(py).call1((kick,))?;
+        Ok(())
+    }
+
+    /// Writes what a handler has published before its task goes to sleep: a turn earlier than
+    /// the kick that is due anyway.
+    pub fn flush_before_waiting(&self, py: Python<'_>) -> PyResult<()> {
+        if self.kick_armed.load(Relaxed) { self.write_out(py) } else { Ok(()) }
+    }
+
+    /// Lets go of publishers that wait for room.
+    pub(super) fn release_publishers(&self, py: Python<'_>) -> PyResult<()> {
+        let waiters = std::mem::take(&mut *lock(&self.room_waiters));
+        waiters.iter().try_for_each(|waiter| resolve(waiter.bind(py), py.None()))
+    }
+
+    fn wait_for_room<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let future = self.create_future(py)?;
+        lock(&self.room_waiters).push(future.clone().unbind());
+        self.shared.outbox.want_room();
+        // The writer may have made room before it knew that anybody wanted it.
+        self.shared.notice_room();
+        Ok(future)
+    }
+}

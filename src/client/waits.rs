@@ -1,0 +1,112 @@
+//! Awaiting replies and deadlines.
+
+use std::time::Instant;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+
+use super::Connection;
+use crate::bridge::{reject, resolve};
+use crate::connection::lock;
+use crate::errors::TimeoutError;
+use crate::request::{DeadlineKey, Expiring, Pending};
+
+#[pymethods]
+impl Connection {
+    /// Sets the subject of the shared inbox that replies arrive at, up to its last dot.
+    fn set_reply_prefix(&self, prefix: String) {
+        lock(&self.requests).prefix = prefix;
+    }
+
+    /// Makes room for a reply: `(reply subject, future, token)`. The future fails with
+    /// `TimeoutError` after `timeout` seconds, never if that is `None`.
+    fn open_request<'py>(
+        slf: &Bound<'py, Self>,
+        timeout: Option<f64>,
+    ) -> PyResult<(String, Bound<'py, PyAny>, u64)> {
+        let this = slf.get();
+        let future = this.create_future(slf.py())?;
+        let (token, inbox) = lock(&this.requests).add(|token| Pending {
+            future: future.clone().unbind(),
+            deadline: timeout
+                .map(|timeout| lock(&this.deadlines).add(timeout, Expiring::Request(token))),
+        });
+        this.arm_deadlines(slf)?;
+        Ok((inbox, future, token))
+    }
+
+    /// Drops a request that nobody waits for any more.
+    fn forget_request(&self, token: u64) {
+        let pending = lock(&self.requests).take(token);
+        if let Some(deadline) = pending.and_then(|pending| pending.deadline) {
+            lock(&self.deadlines).remove(&deadline);
+        }
+    }
+
+    /// Hands `message` to the request that `subject` answers, where a handler instead of the
+    /// doorbell has received it.
+    fn answer_request(&self, py: Python<'_>, subject: &str, message: Py<PyAny>) -> PyResult<()> {
+        let Some(pending) = lock(&self.requests).take_by_subject(subject.as_bytes()) else {
+            return Ok(());
+        };
+        if let Some(deadline) = pending.deadline {
+            lock(&self.deadlines).remove(&deadline);
+        }
+        resolve(pending.future.bind(py), message)
+    }
+
+    /// Sends a request's output at once if it is the only one on its way; several share the
+    /// write at the end of the turn.
+    fn kick_if_alone(&self, py: Python<'_>) -> PyResult<()> {
+        if lock(&self.requests).len() == 1 { self.write_out(py) } else { Ok(()) }
+    }
+
+    /// Fails what has been waiting too long; called by the loop's timer.
+    fn expire(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let py = slf.py();
+        let mut deadlines = lock(&this.deadlines);
+        deadlines.armed = None;
+        let expired = deadlines.expired(Instant::now());
+        drop(deadlines);
+        for expiring in expired {
+            let future = match expiring {
+                Expiring::Future(future) => future,
+                Expiring::Request(token) => match lock(&this.requests).take(token) {
+                    Some(pending) => pending.future,
+                    None => continue,
+                },
+            };
+            reject(future.bind(py), TimeoutError::new_err(()))?;
+        }
+        this.arm_deadlines(slf)
+    }
+}
+
+impl Connection {
+    /// Fails `future` with `TimeoutError` after `timeout` seconds unless removed before.
+    pub fn add_deadline(
+        slf: &Bound<'_, Self>,
+        timeout: f64,
+        future: Py<PyAny>,
+    ) -> PyResult<DeadlineKey> {
+        let this = slf.get();
+        let key = lock(&this.deadlines).add(timeout, Expiring::Future(future));
+        this.arm_deadlines(slf)?;
+        Ok(key)
+    }
+
+    pub fn remove_deadline(&self, key: &DeadlineKey) {
+        lock(&self.deadlines).remove(key);
+    }
+
+    fn arm_deadlines(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
+        let delay = lock(&self.deadlines).arm();
+        if let Some(delay) = delay {
+            let py = slf.py();
+            let expire = slf.getattr(intern!(py, "expire"))?;
+            self.event_loop.call_later.bind(py).call1((delay.as_secs_f64(), expire))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,227 @@
+//! Where received operations go: messages to their subscription, the rest to the mailbox.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+
+use super::{Bell, Delivery, Outbox, Stats, Subscription, lock};
+use crate::protocol::{Frame, ProtocolError, ServerOp, encode};
+
+/// Reports of dropped messages kept for a loop that doesn't collect them. The drops beyond
+/// are counted by `delivered` alone; memory stays bounded.
+const MAX_DROP_REPORTS: usize = 10_000;
+
+/// Why a connection ended.
+#[derive(Debug)]
+pub enum LinkEnd {
+    /// The server closed it.
+    Eof,
+    Io(io::Error),
+    Protocol(ProtocolError),
+}
+
+/// What the loop's thread has to know besides messages.
+#[derive(Debug)]
+pub enum Event {
+    Info(Bytes),
+    Pong,
+    Ok,
+    Err(Bytes),
+    /// The connection of this epoch is gone.
+    Ended(u64, LinkEnd),
+    /// A message was dropped: its subscription is over a pending limit.
+    Dropped(Frame),
+    /// The subscription has received all that it wants.
+    Complete(u64),
+    /// Publishers that waited for room may go on.
+    Room,
+}
+
+/// Collected by the loop's thread when the bell has rung.
+#[derive(Debug, Default)]
+pub struct Mail {
+    pub events: VecDeque<Event>,
+    /// Subscriptions whose waiting consumer has a message now.
+    pub wakes: Vec<u64>,
+    /// Answers to requests.
+    pub replies: Vec<Frame>,
+    /// Reports of dropped messages among `events`.
+    pub drops: usize,
+}
+
+impl Mail {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty() && self.wakes.is_empty() && self.replies.is_empty()
+    }
+}
+
+/// Subscription ids are small consecutive numbers: they spread well enough as they are.
+#[derive(Default)]
+pub struct SidHasher(u64);
+
+impl Hasher for SidHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 << 8) | u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, sid: u64) {
+        // hashbrown keys its buckets by the top bits as well.
+        self.0 = sid.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}
+
+pub type SidMap<T> = HashMap<u64, T, BuildHasherDefault<SidHasher>>;
+
+/// The state that the I/O thread and the loop's thread share; one per client.
+pub struct Shared {
+    pub outbox: Outbox,
+    pub stats: Stats,
+    pub bell: Bell,
+    /// Publishers wait above this many unwritten bytes.
+    pub room_limit: AtomicUsize,
+    subscriptions: Mutex<SidMap<Arc<Subscription>>>,
+    mail: Mutex<Mail>,
+}
+
+impl Shared {
+    pub fn new(bell: Bell) -> Self {
+        Self {
+            outbox: Outbox::default(),
+            stats: Stats::default(),
+            bell,
+            room_limit: AtomicUsize::new(0),
+            subscriptions: Mutex::default(),
+            mail: Mutex::default(),
+        }
+    }
+
+    pub fn add_subscription(&self, subscription: Arc<Subscription>) {
+        lock(&self.subscriptions).insert(subscription.sid, subscription);
+    }
+
+    pub fn remove_subscription(&self, sid: u64) {
+        lock(&self.subscriptions).remove(&sid);
+    }
+
+    /// Swaps the mail out; `into` must be empty and keeps its allocations.
+    pub fn collect(&self, into: &mut Mail) {
+        std::mem::swap(&mut *lock(&self.mail), into);
+    }
+
+    pub fn post(&self, event: Event) {
+        lock(&self.mail).events.push_back(event);
+        self.bell.ring();
+    }
+
+    /// Posts [`Event::Room`] if a publisher waits and there is room again.
+    pub fn notice_room(&self) {
+        if self.outbox.take_room_notice(self.room_limit.load(Relaxed)) {
+            self.post(Event::Room);
+        }
+    }
+
+    /// Delivers a batch and rings once. Returns true if a PONG has to be written.
+    pub fn dispatch(&self, batch: &mut Vec<ServerOp>) -> bool {
+        let mut must_answer = false;
+        let mut mail = Mail::default();
+        let (mut msgs, mut bytes) = (0, 0);
+        let mut current: Option<Arc<Subscription>> = None;
+        for op in batch.drain(..) {
+            let frame = match op {
+                ServerOp::Msg(frame) => frame,
+                ServerOp::Ping => {
+                    self.outbox.append_urgent(encode::PONG);
+                    must_answer = true;
+                    continue;
+                }
+                ServerOp::Pong => {
+                    mail.events.push_back(Event::Pong);
+                    continue;
+                }
+                ServerOp::Info(text) => {
+                    mail.events.push_back(Event::Info(text));
+                    continue;
+                }
+                ServerOp::Err(text) => {
+                    mail.events.push_back(Event::Err(text));
+                    continue;
+                }
+                ServerOp::Ok => {
+                    mail.events.push_back(Event::Ok);
+                    continue;
+                }
+            };
+            msgs += 1;
+            bytes += frame.payload_len() as u64;
+            let sid = frame.sid();
+            if current.as_ref().is_none_or(|subscription| subscription.sid != sid) {
+                current = lock(&self.subscriptions).get(&sid).cloned();
+            }
+            let Some(subscription) = &current else { continue };
+            let complete = subscription.count_received();
+            if subscription.is_request_mux {
+                mail.replies.push(frame);
+            } else {
+                match subscription.offer(frame) {
+                    Delivery::Queued => {}
+                    Delivery::Wake => mail.wakes.push(sid),
+                    Delivery::Dropped(frame) => {
+                        mail.drops += 1;
+                        mail.events.push_back(Event::Dropped(frame));
+                    }
+                }
+            }
+            if complete {
+                mail.events.push_back(Event::Complete(sid));
+                self.remove_subscription(sid);
+                current = None;
+            }
+        }
+        if msgs > 0 {
+            self.stats.count_in(msgs, bytes);
+        }
+        if !mail.is_empty() {
+            self.deliver(mail);
+            self.bell.ring();
+        }
+        must_answer
+    }
+
+    fn deliver(&self, mut new: Mail) {
+        let mut mail = lock(&self.mail);
+        if mail.is_empty() {
+            *mail = new;
+            return;
+        }
+        if mail.drops + new.drops > MAX_DROP_REPORTS {
+            let mut room = MAX_DROP_REPORTS.saturating_sub(mail.drops);
+            new.events.retain(|event| {
+                let keep = room > 0 || !matches!(event, Event::Dropped(_));
+                if matches!(event, Event::Dropped(_)) {
+                    room = room.saturating_sub(1);
+                }
+                keep
+            });
+            new.drops = MAX_DROP_REPORTS - mail.drops.min(MAX_DROP_REPORTS);
+        }
+        mail.drops += new.drops;
+        mail.events.append(&mut new.events);
+        mail.wakes.append(&mut new.wakes);
+        mail.replies.append(&mut new.replies);
+    }
+}
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;

@@ -1,0 +1,98 @@
+use super::*;
+use crate::connection::bell::Silent;
+use crate::protocol::Parser;
+
+fn shared() -> Shared {
+    Shared::new(Bell::new(Box::new(Silent)))
+}
+
+fn subscribe(shared: &Shared, sid: u64, is_request_mux: bool, limit: i64) -> Arc<Subscription> {
+    let subscription = Arc::new(Subscription::new(sid, is_request_mux, limit, 0));
+    shared.add_subscription(Arc::clone(&subscription));
+    subscription
+}
+
+fn receive(shared: &Shared, input: &str) -> bool {
+    let mut parser = Parser::new();
+    parser.feed(input.as_bytes());
+    let mut batch = Vec::new();
+    while let Some(op) = parser.next_op().unwrap() {
+        batch.push(op);
+    }
+    shared.dispatch(&mut batch)
+}
+
+fn collect(shared: &Shared) -> Mail {
+    let mut mail = Mail::default();
+    shared.collect(&mut mail);
+    mail
+}
+
+#[test]
+fn messages_wait_in_their_subscription() {
+    let shared = shared();
+    let one = subscribe(&shared, 1, false, 0);
+    let two = subscribe(&shared, 2, false, 0);
+    assert!(two.wait());
+    receive(&shared, "MSG a 1 1\r\nx\r\nMSG b 2 1\r\ny\r\nMSG b 2 1\r\nz\r\nMSG c 3 1\r\n?\r\n");
+    assert_eq!(one.pending_msgs.load(Relaxed), 1);
+    assert_eq!(two.pending_msgs.load(Relaxed), 2);
+    let mail = collect(&shared);
+    assert_eq!(mail.wakes, [2], "only the waiting consumer is woken, once");
+    assert!(mail.events.is_empty());
+    assert_eq!(shared.stats.in_msgs.load(Relaxed), 4, "strays count as received");
+}
+
+#[test]
+fn a_ping_is_answered_ahead_of_pending_output() {
+    let shared = shared();
+    let epoch = shared.outbox.attach();
+    shared.outbox.release();
+    shared.outbox.append(|out| out.extend_from_slice(b"PUB a 0\r\n\r\n"));
+    assert!(receive(&shared, "PING\r\n"));
+    assert_eq!(shared.outbox.take(epoch).unwrap(), b"PONG\r\nPUB a 0\r\n\r\n");
+}
+
+#[test]
+fn completed_subscriptions_receive_no_more() {
+    let shared = shared();
+    let subscription = subscribe(&shared, 1, false, 0);
+    subscription.max_msgs.store(2, Relaxed);
+    receive(&shared, "MSG a 1 0\r\n\r\nMSG a 1 0\r\n\r\nMSG a 1 0\r\n\r\n");
+    assert_eq!(subscription.pending_msgs.load(Relaxed), 2);
+    assert!(matches!(collect(&shared).events.make_contiguous(), [Event::Complete(1)]));
+}
+
+#[test]
+fn replies_are_mailed() {
+    let shared = shared();
+    subscribe(&shared, 1, true, 0);
+    receive(&shared, "MSG _INBOX.x.1 1 2\r\nhi\r\n");
+    assert_eq!(collect(&shared).replies.len(), 1);
+}
+
+#[test]
+fn drop_reports_are_bounded() {
+    let shared = shared();
+    let subscription = subscribe(&shared, 1, false, 1);
+    for _ in 0..12 {
+        receive(&shared, &"MSG a 1 0\r\n\r\n".repeat(1000));
+    }
+    assert_eq!(subscription.received.load(Relaxed), 12_000);
+    let mail = collect(&shared);
+    assert_eq!(mail.events.len(), MAX_DROP_REPORTS);
+    receive(&shared, "MSG a 1 0\r\n\r\n");
+    assert_eq!(collect(&shared).events.len(), 1, "collecting makes room for new reports");
+}
+
+#[test]
+fn events_keep_their_order() {
+    let shared = shared();
+    receive(&shared, "INFO {}\r\n-ERR 'x'\r\n");
+    receive(&shared, "PONG\r\n+OK\r\n");
+    let mut mail = collect(&shared);
+    assert!(matches!(
+        mail.events.make_contiguous(),
+        [Event::Info(_), Event::Err(_), Event::Pong, Event::Ok]
+    ));
+}

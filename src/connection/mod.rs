@@ -1,0 +1,27 @@
+//! One connection: what is to be written, what was received, and the tokio driver between.
+//!
+//! Everything here runs on either thread and never takes the GIL. The asyncio driver uses
+//! the same [`Outbox`] and [`Shared::dispatch`]; only the bytes travel another way.
+
+pub mod bell;
+pub mod dispatch;
+pub mod link;
+pub mod outbox;
+pub mod runtime;
+pub mod stats;
+pub mod subscription;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use bell::{Bell, Ring};
+pub use dispatch::{Event, LinkEnd, Mail, Shared};
+pub use link::Link;
+pub use outbox::{Outbox, Written};
+pub use stats::Stats;
+pub use subscription::{Delivery, Subscription};
+
+/// Locks `mutex`, also after a panic elsewhere: every critical section here leaves its data
+/// whole, so poisoning would only turn one failure into many.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,224 @@
+//! Pending output: filled by publishers, emptied by whoever writes to the socket.
+
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use super::lock;
+use crate::protocol::encode;
+
+/// Buffers that grew past this in a burst are given back instead of being kept for reuse.
+const KEEP_CAPACITY: usize = 1024 * 1024;
+
+/// How far a writer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Nothing is left to write.
+    All,
+    /// The socket takes no more for now.
+    Blocked,
+    /// Somebody else is writing.
+    Busy,
+    /// The outbox belongs to a newer connection.
+    Detached,
+}
+
+#[derive(Debug, Default)]
+struct Pending {
+    /// Handshake commands, replayed subscriptions and PONGs: ahead of everything, never held.
+    urgent: Vec<u8>,
+    commands: Vec<u8>,
+    /// Not connected: `commands` are collected but not to be written.
+    held: bool,
+}
+
+/// The buffer being written. Its lock is held during a write, which never blocks.
+#[derive(Debug, Default)]
+struct Writer {
+    buffer: Vec<u8>,
+    written: usize,
+    /// The connection that may write.
+    epoch: u64,
+}
+
+/// Commands on their way to the server; outlives connections.
+#[derive(Debug)]
+pub struct Outbox {
+    pending: Mutex<Pending>,
+    writer: Mutex<Writer>,
+    /// Bytes in `commands` and in the writer's buffer.
+    size: AtomicUsize,
+    /// Writing stops while a publisher waits for less than this many bytes.
+    room_wanted: AtomicBool,
+    /// Wakes the writer task.
+    pub wake: Notify,
+}
+
+impl Default for Outbox {
+    fn default() -> Self {
+        Self {
+            pending: Mutex::new(Pending { held: true, ..Pending::default() }),
+            writer: Mutex::default(),
+            size: AtomicUsize::new(0),
+            room_wanted: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+}
+
+impl Outbox {
+    /// Unwritten bytes.
+    pub fn size(&self) -> usize {
+        self.size.load(Ordering::Relaxed)
+    }
+
+    /// Appends commands; returns the bytes now waiting to be picked up by a writer.
+    pub fn append(&self, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
+        let mut pending = lock(&self.pending);
+        let before = pending.commands.len();
+        encode(&mut pending.commands);
+        let waiting = pending.commands.len();
+        self.size.fetch_add(waiting - before, Ordering::Relaxed);
+        waiting
+    }
+
+    /// Appends a command that goes out ahead of all pending ones.
+    pub fn append_urgent(&self, command: &[u8]) {
+        lock(&self.pending).urgent.extend_from_slice(command);
+        self.size.fetch_add(command.len(), Ordering::Relaxed);
+    }
+
+    /// Puts commands collected while disconnected behind the urgent ones from now on.
+    pub fn release(&self) {
+        lock(&self.pending).held = false;
+    }
+
+    pub fn is_held(&self) -> bool {
+        lock(&self.pending).held
+    }
+
+    /// Asks [`Outbox::take_room_notice`] to report when less than half of the limit is left.
+    pub fn want_room(&self) {
+        self.room_wanted.store(true, Ordering::Relaxed);
+    }
+
+    /// True once after [`Outbox::want_room`], as soon as no more than `limit` bytes are unwritten.
+    pub fn take_room_notice(&self, limit: usize) -> bool {
+        self.room_wanted.load(Ordering::Relaxed)
+            && self.size() <= limit
+            && self.room_wanted.swap(false, Ordering::Relaxed)
+    }
+
+    /// Writes until the socket blocks or nothing is left. `write` must not block.
+    pub fn write(
+        &self,
+        epoch: u64,
+        write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<Written> {
+        let mut writer = lock(&self.writer);
+        self.write_locked(&mut writer, epoch, write)
+    }
+
+    /// As [`Outbox::write`], unless another thread is at it.
+    pub fn try_write(
+        &self,
+        epoch: u64,
+        write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<Written> {
+        match self.writer.try_lock() {
+            Ok(mut writer) => self.write_locked(&mut writer, epoch, write),
+            Err(_) => Ok(Written::Busy),
+        }
+    }
+
+    fn write_locked(
+        &self,
+        writer: &mut Writer,
+        epoch: u64,
+        mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<Written> {
+        if writer.epoch != epoch {
+            return Ok(Written::Detached);
+        }
+        loop {
+            if writer.written == writer.buffer.len() && !self.refill(writer) {
+                return Ok(Written::All);
+            }
+            match write(&writer.buffer[writer.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    writer.written += written;
+                    self.size.fetch_sub(written, Ordering::Relaxed);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Ok(Written::Blocked);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Swaps the pending commands in; false if there are none.
+    fn refill(&self, writer: &mut Writer) -> bool {
+        writer.buffer.clear();
+        writer.written = 0;
+        if writer.buffer.capacity() > KEEP_CAPACITY {
+            writer.buffer = Vec::new();
+        }
+        let mut pending = lock(&self.pending);
+        if pending.urgent.is_empty() {
+            if pending.held || pending.commands.is_empty() {
+                return false;
+            }
+            std::mem::swap(&mut writer.buffer, &mut pending.commands);
+        } else {
+            writer.buffer.append(&mut pending.urgent);
+            if !pending.held {
+                writer.buffer.append(&mut pending.commands);
+            }
+        }
+        true
+    }
+
+    /// Takes everything that may be written, for a driver that keeps unwritten bytes itself.
+    pub fn take(&self, epoch: u64) -> Option<Vec<u8>> {
+        let mut taken = Vec::new();
+        let all = self.write(epoch, |buffer| {
+            taken.extend_from_slice(buffer);
+            Ok(buffer.len())
+        });
+        matches!(all, Ok(Written::All)).then_some(taken).filter(|taken| !taken.is_empty())
+    }
+
+    /// Hands the outbox to a new connection and returns its epoch. Pending commands are held,
+    /// and publishes that the old connection had not written completely are pending again.
+    pub fn attach(&self) -> u64 {
+        let mut writer = lock(&self.writer);
+        let mut pending = lock(&self.pending);
+        let recovered = encode::unwritten_publishes(&writer.buffer, writer.written);
+        if !recovered.is_empty() {
+            pending.commands.splice(0..0, recovered);
+        }
+        pending.urgent.clear();
+        pending.held = true;
+        writer.buffer = Vec::new();
+        writer.written = 0;
+        writer.epoch += 1;
+        self.size.store(pending.commands.len(), Ordering::Relaxed);
+        writer.epoch
+    }
+
+    /// Drops everything unwritten.
+    pub fn clear(&self) {
+        self.attach();
+        lock(&self.pending).commands = Vec::new();
+        self.size.store(0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+#[path = "outbox_tests.rs"]
+mod tests;

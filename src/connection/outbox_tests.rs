@@ -1,0 +1,94 @@
+use super::*;
+
+fn publish(outbox: &Outbox, payload: &[u8]) {
+    outbox.append(|out| encode::publish(out, b"s", b"", b"", payload));
+}
+
+fn attached() -> (Outbox, u64) {
+    let outbox = Outbox::default();
+    let epoch = outbox.attach();
+    (outbox, epoch)
+}
+
+/// A socket that takes `room` bytes and then blocks.
+fn socket(room: usize, sink: &mut Vec<u8>) -> impl FnMut(&[u8]) -> io::Result<usize> + '_ {
+    let mut left = room;
+    move |bytes| {
+        if left == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let taken = bytes.len().min(left);
+        left -= taken;
+        sink.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+}
+
+#[test]
+fn holds_commands_until_released_but_not_urgent_ones() {
+    let (outbox, epoch) = attached();
+    publish(&outbox, b"1");
+    outbox.append_urgent(b"CONNECT {}\r\n");
+    let mut sink = Vec::new();
+    assert_eq!(outbox.write(epoch, socket(1000, &mut sink)).unwrap(), Written::All);
+    assert_eq!(sink, b"CONNECT {}\r\n");
+    outbox.release();
+    outbox.append_urgent(b"SUB a 1\r\n");
+    assert_eq!(outbox.write(epoch, socket(1000, &mut sink)).unwrap(), Written::All);
+    assert_eq!(sink, b"CONNECT {}\r\nSUB a 1\r\nPUB s 1\r\n1\r\n");
+    assert_eq!(outbox.size(), 0);
+}
+
+#[test]
+fn continues_where_the_socket_blocked() {
+    let (outbox, epoch) = attached();
+    outbox.release();
+    publish(&outbox, b"first");
+    let mut sink = Vec::new();
+    assert_eq!(outbox.write(epoch, socket(4, &mut sink)).unwrap(), Written::Blocked);
+    publish(&outbox, b"second");
+    assert_eq!(outbox.size(), 2 * b"PUB s 5\r\nfirst\r\n".len() - 4 + 1);
+    assert_eq!(outbox.write(epoch, socket(1000, &mut sink)).unwrap(), Written::All);
+    assert_eq!(sink, b"PUB s 5\r\nfirst\r\nPUB s 6\r\nsecond\r\n");
+}
+
+#[test]
+fn a_new_connection_gets_what_the_old_one_left() {
+    let (outbox, old) = attached();
+    outbox.release();
+    publish(&outbox, b"cut");
+    let mut sink = Vec::new();
+    assert_eq!(outbox.write(old, socket(9, &mut sink)).unwrap(), Written::Blocked);
+    publish(&outbox, b"next");
+
+    let new = outbox.attach();
+    assert_eq!(outbox.write(old, socket(1000, &mut sink)).unwrap(), Written::Detached);
+    outbox.release();
+    sink.clear();
+    assert_eq!(outbox.write(new, socket(1000, &mut sink)).unwrap(), Written::All);
+    assert_eq!(sink, b"PUB s 3\r\ncut\r\nPUB s 4\r\nnext\r\n");
+}
+
+#[test]
+fn gives_notice_of_room_once() {
+    let (outbox, epoch) = attached();
+    outbox.release();
+    publish(&outbox, &[0; 100]);
+    outbox.want_room();
+    assert!(!outbox.take_room_notice(50));
+    let mut sink = Vec::new();
+    outbox.write(epoch, socket(1000, &mut sink)).unwrap();
+    assert!(outbox.take_room_notice(50));
+    assert!(!outbox.take_room_notice(50));
+}
+
+#[test]
+fn take_hands_everything_over() {
+    let (outbox, epoch) = attached();
+    assert_eq!(outbox.take(epoch), None);
+    outbox.release();
+    publish(&outbox, b"x");
+    assert_eq!(outbox.take(epoch).unwrap(), b"PUB s 1\r\nx\r\n");
+    assert_eq!(outbox.take(epoch), None);
+    assert_eq!(outbox.size(), 0);
+}

@@ -1,0 +1,198 @@
+//! `Message`: the native base of `nats.aio.msg.Msg`.
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
+
+use crate::protocol::{Frame, headers};
+
+/// A received message whose parts become Python objects when first asked for.
+///
+/// Every attribute can be assigned. Once `data` has been read, the slice of the read buffer
+/// is let go unless headers are still in it, so a kept message doesn't pin a buffer.
+#[pyclass(subclass, module = "nats._core")]
+#[derive(Default)]
+pub struct Message {
+    frame: Option<Frame>,
+    subject: Option<Py<PyAny>>,
+    reply: Option<Py<PyAny>>,
+    data: Option<Py<PyAny>>,
+    headers: Option<Py<PyAny>>,
+    client: Option<Py<PyAny>>,
+    sid: Option<Py<PyAny>>,
+    metadata: Option<Py<PyAny>>,
+    acked: Option<Py<PyAny>>,
+}
+
+impl Message {
+    /// Fills a new object with a received message.
+    pub fn receive(&mut self, frame: Frame, subject: Option<Py<PyAny>>, client: Py<PyAny>) {
+        self.frame = Some(frame);
+        self.subject = subject;
+        self.client = Some(client);
+    }
+}
+
+/// A `str` of wire bytes. A server passes subjects on unchecked; what is no UTF-8 is shown
+/// as U+FFFD instead of losing the message.
+pub fn wire_text<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
+    PyString::new(py, &String::from_utf8_lossy(bytes))
+}
+
+/// The header block as a dict, or `None` where there is nothing in it.
+pub fn header_dict(py: Python<'_>, block: &[u8]) -> PyResult<Option<Py<PyAny>>> {
+    if block.is_empty() {
+        return Ok(None);
+    }
+    let dict = PyDict::new(py);
+    let mut outcome = Ok(());
+    headers::parse(block, |name, value| {
+        if outcome.is_ok() {
+            outcome = dict.set_item(name, value);
+        }
+    });
+    outcome?;
+    Ok((!dict.is_empty()).then(|| dict.into_any().unbind()))
+}
+
+fn or_none(py: Python<'_>, value: Option<&Py<PyAny>>) -> Py<PyAny> {
+    value.map_or_else(|| py.None(), |value| value.clone_ref(py))
+}
+
+#[pymethods]
+impl Message {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self::default()
+    }
+
+    #[getter]
+    fn subject(&mut self, py: Python<'_>) -> Py<PyAny> {
+        if self.subject.is_none() {
+            let bytes = self.frame.as_ref().map_or(&b""[..], Frame::subject);
+            self.subject = Some(wire_text(py, bytes).into_any().unbind());
+        }
+        or_none(py, self.subject.as_ref())
+    }
+
+    #[setter]
+    fn set_subject(&mut self, value: Py<PyAny>) {
+        self.subject = Some(value);
+    }
+
+    #[getter]
+    fn reply(&mut self, py: Python<'_>) -> Py<PyAny> {
+        if self.reply.is_none() {
+            let text = match self.frame.as_ref().map_or(&b""[..], Frame::reply) {
+                b"" => intern!(py, "").clone(),
+                bytes => wire_text(py, bytes),
+            };
+            self.reply = Some(text.into_any().unbind());
+        }
+        or_none(py, self.reply.as_ref())
+    }
+
+    #[setter]
+    fn set_reply(&mut self, value: Py<PyAny>) {
+        self.reply = Some(value);
+    }
+
+    #[getter]
+    fn data(&mut self, py: Python<'_>) -> Py<PyAny> {
+        if self.data.is_none() {
+            let payload = self.frame.as_ref().map_or(&b""[..], Frame::payload);
+            self.data = Some(PyBytes::new(py, payload).into_any().unbind());
+            if self.frame.as_ref().is_some_and(|frame| frame.headers().is_empty()) {
+                self.subject(py);
+                self.reply(py);
+                self.sid(py);
+                self.frame = None;
+            }
+        }
+        or_none(py, self.data.as_ref())
+    }
+
+    #[setter]
+    fn set_data(&mut self, value: Py<PyAny>) {
+        self.data = Some(value);
+    }
+
+    #[getter]
+    fn headers(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        if self.headers.is_none()
+            && let Some(frame) = &self.frame
+        {
+            self.headers = header_dict(py, frame.headers())?;
+        }
+        Ok(or_none(py, self.headers.as_ref()))
+    }
+
+    #[setter]
+    fn set_headers(&mut self, value: Py<PyAny>) {
+        self.headers = Some(value);
+    }
+
+    #[getter(_client)]
+    fn client(&self, py: Python<'_>) -> Py<PyAny> {
+        or_none(py, self.client.as_ref())
+    }
+
+    #[setter(_client)]
+    fn set_client(&mut self, value: Py<PyAny>) {
+        self.client = Some(value);
+    }
+
+    #[getter(_sid)]
+    fn sid(&mut self, py: Python<'_>) -> Py<PyAny> {
+        if self.sid.is_none()
+            && let Some(frame) = &self.frame
+            && let Ok(sid) = frame.sid().into_pyobject(py)
+        {
+            self.sid = Some(sid.into_any().unbind());
+        }
+        or_none(py, self.sid.as_ref())
+    }
+
+    #[setter(_sid)]
+    fn set_sid(&mut self, value: Py<PyAny>) {
+        self.sid = Some(value);
+    }
+
+    #[getter(_metadata)]
+    fn metadata(&self, py: Python<'_>) -> Py<PyAny> {
+        or_none(py, self.metadata.as_ref())
+    }
+
+    #[setter(_metadata)]
+    fn set_metadata(&mut self, value: Py<PyAny>) {
+        self.metadata = Some(value);
+    }
+
+    #[getter(_ackd)]
+    fn acked(&self, py: Python<'_>) -> Py<PyAny> {
+        match &self.acked {
+            Some(value) => value.clone_ref(py),
+            None => false
+                .into_pyobject(py)
+                .map_or_else(|never| match never {}, |value| value.to_owned().into_any().unbind()),
+        }
+    }
+
+    #[setter(_ackd)]
+    fn set_acked(&mut self, value: Py<PyAny>) {
+        self.acked = Some(value);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        for part in [&self.data, &self.headers, &self.client, &self.metadata, &self.acked] {
+            visit.call(part)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&mut self) {
+        *self = Self::default();
+    }
+}

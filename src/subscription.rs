@@ -1,0 +1,377 @@
+//! `SubscriptionCore`: the consuming half of a subscription.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+
+use crate::bridge::{YieldOnce, resolve};
+use crate::client::Connection;
+use crate::connection::{Subscription, lock};
+use crate::message::wire_text;
+use crate::protocol::Frame;
+use crate::request::DeadlineKey;
+
+/// A consumer that never runs dry gives way to other tasks after so many messages…
+const BURST_MESSAGES: u32 = 256;
+/// …or so long.
+const BURST_TIME: Duration = Duration::from_millis(5);
+/// Messages between two looks at the clock.
+const CLOCK_EVERY: u32 = 16;
+
+/// Somebody waiting for a message.
+struct Waiter {
+    future: Py<PyAny>,
+    deadline: Option<DeadlineKey>,
+}
+
+/// State of the consuming side; touched under the GIL only.
+pub struct Consumer {
+    subscription: Arc<Subscription>,
+    /// Taken from the shared queue in one go, handed out one by one.
+    ready: Mutex<VecDeque<Frame>>,
+    waiters: Mutex<VecDeque<Waiter>>,
+    /// Wait until no message is queued or being handled.
+    joiners: Mutex<Vec<Py<PyAny>>>,
+    /// Takes the first message, as `subscribe(future=…)` asks for.
+    future: Option<Py<PyAny>>,
+    burst: Mutex<Burst>,
+    /// The subject's text of the last message: mostly that of the next one, too.
+    last_subject: Mutex<Option<(Vec<u8>, Py<PyAny>)>>,
+}
+
+struct Burst {
+    messages: u32,
+    since: Instant,
+    exhausted: bool,
+}
+
+impl Burst {
+    fn new() -> Self {
+        Self { messages: 0, since: Instant::now(), exhausted: false }
+    }
+
+    /// Counts a message; true if it's time to give way.
+    fn is_over(&mut self) -> bool {
+        self.messages += 1;
+        self.exhausted = self.messages >= BURST_MESSAGES
+            || (self.messages % CLOCK_EVERY == 0 && self.since.elapsed() >= BURST_TIME);
+        self.exhausted
+    }
+}
+
+impl Consumer {
+    fn take(&self) -> Option<Frame> {
+        let mut ready = lock(&self.ready);
+        if ready.is_empty() {
+            self.subscription.take_into(&mut ready);
+        }
+        let frame = ready.pop_front()?;
+        if ready.is_empty() && ready.capacity() > 1024 {
+            *ready = VecDeque::new();
+        }
+        drop(ready);
+        self.subscription.count_taken(&frame);
+        Some(frame)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.subscription.pending_msgs.load(Relaxed) == 0
+    }
+
+    /// A message has arrived for somebody who waits.
+    pub fn wake(&self, py: Python<'_>, connection: &Connection) -> PyResult<()> {
+        if let Some(future) = &self.future {
+            while let Some(frame) = self.take() {
+                self.finish(py)?;
+                let message = connection.factory().make(py, frame, None)?;
+                resolve(future.bind(py), message)?;
+            }
+            // Only frames that arrived meanwhile make this false; they'd be for nobody.
+            self.subscription.wait();
+            return Ok(());
+        }
+        self.wake_next(py, connection)
+    }
+
+    /// Wakes the next waiter if there is a message for it, and asks to be told of the next
+    /// message otherwise.
+    fn wake_next(&self, py: Python<'_>, connection: &Connection) -> PyResult<()> {
+        loop {
+            let mut waiters = lock(&self.waiters);
+            if waiters.is_empty() || (self.is_empty() && self.subscription.wait()) {
+                return Ok(());
+            }
+            let Some(waiter) = waiters.pop_front() else { return Ok(()) };
+            drop(waiters);
+            if self.release(py, connection, waiter)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Resolves a waiter; false if it had been cancelled or had timed out.
+    fn release(&self, py: Python<'_>, connection: &Connection, waiter: Waiter) -> PyResult<bool> {
+        if let Some(deadline) = &waiter.deadline {
+            connection.remove_deadline(deadline);
+        }
+        let future = waiter.future.bind(py);
+        if future.call_method0(pyo3::intern!(py, "done"))?.is_truthy()? {
+            return Ok(false);
+        }
+        resolve(future, py.None())?;
+        Ok(true)
+    }
+
+    /// A message has been dealt with.
+    fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        if self.subscription.unfinished.fetch_sub(1, Relaxed) > 1 {
+            return Ok(());
+        }
+        let joiners = std::mem::take(&mut *lock(&self.joiners));
+        joiners.iter().try_for_each(|joiner| resolve(joiner.bind(py), py.None()))
+    }
+
+    fn subject_text(&self, py: Python<'_>, subject: &[u8]) -> Py<PyAny> {
+        let mut last = lock(&self.last_subject);
+        match &*last {
+            Some((bytes, text)) if bytes == subject => text.clone_ref(py),
+            _ => {
+                let text = wire_text(py, subject).into_any().unbind();
+                *last = Some((subject.to_vec(), text.clone_ref(py)));
+                text
+            }
+        }
+    }
+}
+
+/// The native part of `nats.aio.subscription.Subscription`.
+#[pyclass(frozen, module = "nats._core")]
+pub struct SubscriptionCore {
+    connection: Py<Connection>,
+    subscription: Arc<Subscription>,
+    consumer: Arc<Consumer>,
+    /// The message handed out last is still being handled.
+    handling: AtomicBool,
+    stopped: AtomicBool,
+}
+
+impl SubscriptionCore {
+    fn make<'py>(&self, py: Python<'py>, frame: Frame) -> PyResult<Bound<'py, PyAny>> {
+        let subject = self.consumer.subject_text(py, frame.subject());
+        self.connection.get().factory().make(py, frame, Some(subject))
+    }
+
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if lock(&self.consumer.burst).is_over() {
+            return Ok(None);
+        }
+        match self.consumer.take() {
+            Some(frame) => self.make(py, frame).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+#[pymethods]
+impl SubscriptionCore {
+    /// Registers `sid` for delivery. Limits of zero or less mean none.
+    #[new]
+    fn new(
+        connection: &Bound<'_, Connection>,
+        sid: u64,
+        msgs_limit: i64,
+        bytes_limit: i64,
+        is_request_mux: bool,
+        future: Option<Py<PyAny>>,
+    ) -> Self {
+        let subscription =
+            Arc::new(Subscription::new(sid, is_request_mux, msgs_limit, bytes_limit));
+        if future.is_some() {
+            subscription.wait();
+        }
+        let consumer = Arc::new(Consumer {
+            subscription: Arc::clone(&subscription),
+            ready: Mutex::default(),
+            waiters: Mutex::default(),
+            joiners: Mutex::default(),
+            future,
+            burst: Mutex::new(Burst::new()),
+            last_subject: Mutex::default(),
+        });
+        let owner = connection.get();
+        owner.shared().add_subscription(Arc::clone(&subscription));
+        owner.add_consumer(sid, &consumer);
+        Self {
+            connection: connection.clone().unbind(),
+            subscription,
+            consumer,
+            handling: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// The next message, or `None`: await `ready` then.
+    fn pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let message = self.take(py)?;
+        if message.is_some() {
+            self.consumer.finish(py)?;
+            if !lock(&self.consumer.waiters).is_empty() {
+                self.consumer.wake_next(py, self.connection.get())?;
+            }
+        }
+        Ok(message)
+    }
+
+    /// As `pop`, for a handler: the message counts as unfinished until the next call.
+    fn pop_for_handler<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        self.handled(py)?;
+        let message = self.take(py)?;
+        self.handling.store(message.is_some(), Relaxed);
+        Ok(message)
+    }
+
+    /// The handler is done with its message.
+    fn handled(&self, py: Python<'_>) -> PyResult<()> {
+        if self.handling.swap(false, Relaxed) { self.consumer.finish(py) } else { Ok(()) }
+    }
+
+    /// Something to await before the next `pop`; raises `TimeoutError` after `timeout`
+    /// seconds. Also ends, without a message, when the subscription stops.
+    fn ready<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let connection = self.connection.bind(py);
+        let owner = connection.get();
+        let was_exhausted = std::mem::replace(&mut *lock(&self.consumer.burst), Burst::new());
+        if was_exhausted.exhausted || self.stopped.load(Relaxed) {
+            return Ok(Bound::new(py, YieldOnce)?.into_any());
+        }
+        let future = owner.create_future(py)?;
+        let deadline = match timeout {
+            Some(timeout) => {
+                Some(Connection::add_deadline(connection, timeout, future.clone().unbind())?)
+            }
+            None => None,
+        };
+        lock(&self.consumer.waiters)
+            .push_back(Waiter { future: future.clone().unbind(), deadline });
+        if !self.subscription.wait() {
+            self.consumer.wake_next(py, owner)?;
+        }
+        // Nothing more to do in this turn: what the handler has published may leave.
+        owner.flush_before_waiting(py)?;
+        Ok(future)
+    }
+
+    /// The waiter of `future` has given up; a message it was woken for goes to the next one.
+    fn give_up(&self, py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        let owner = self.connection.get();
+        let mut waiters = lock(&self.consumer.waiters);
+        let at = waiters.iter().position(|waiter| waiter.future.is(future));
+        let waiter = at.and_then(|at| waiters.remove(at));
+        drop(waiters);
+        if let Some(deadline) = waiter.and_then(|waiter| waiter.deadline) {
+            owner.remove_deadline(&deadline);
+        }
+        if self.consumer.is_empty() { Ok(()) } else { self.consumer.wake_next(py, owner) }
+    }
+
+    /// Ends all waiting, now and later. Messages that are there stay.
+    fn stop(&self, py: Python<'_>) -> PyResult<()> {
+        self.stopped.store(true, Relaxed);
+        let waiters = std::mem::take(&mut *lock(&self.consumer.waiters));
+        for waiter in waiters {
+            self.consumer.release(py, self.connection.get(), waiter)?;
+        }
+        Ok(())
+    }
+
+    /// No further deliveries: what still arrives for the sid is dropped.
+    fn detach(&self) {
+        self.connection.get().shared().remove_subscription(self.subscription.sid);
+    }
+
+    /// Resolves when no message is queued or being handled.
+    fn join<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let future = self.connection.get().create_future(py)?;
+        if self.subscription.unfinished.load(Relaxed) == 0 {
+            resolve(&future, py.None())?;
+        } else {
+            lock(&self.consumer.joiners).push(future.clone().unbind());
+        }
+        Ok(future)
+    }
+
+    #[getter]
+    fn stopped(&self) -> bool {
+        self.stopped.load(Relaxed)
+    }
+
+    #[getter]
+    fn pending_msgs(&self) -> usize {
+        self.subscription.pending_msgs.load(Relaxed)
+    }
+
+    #[getter]
+    fn pending_bytes(&self) -> i64 {
+        self.subscription.pending_bytes.load(Relaxed)
+    }
+
+    #[getter]
+    fn received(&self) -> u64 {
+        self.subscription.received.load(Relaxed)
+    }
+
+    #[setter]
+    fn set_received(&self, value: u64) {
+        self.subscription.received.store(value, Relaxed);
+    }
+
+    #[getter]
+    fn max_msgs(&self) -> u64 {
+        self.subscription.max_msgs.load(Relaxed)
+    }
+
+    #[setter]
+    fn set_max_msgs(&self, value: u64) {
+        self.subscription.max_msgs.store(value, Relaxed);
+    }
+
+    #[getter]
+    fn msgs_limit(&self) -> i64 {
+        self.subscription.msgs_limit.load(Relaxed)
+    }
+
+    #[setter]
+    fn set_msgs_limit(&self, value: i64) {
+        self.subscription.msgs_limit.store(value, Relaxed);
+    }
+
+    #[getter]
+    fn bytes_limit(&self) -> i64 {
+        self.subscription.bytes_limit.load(Relaxed)
+    }
+
+    #[setter]
+    fn set_bytes_limit(&self, value: i64) {
+        self.subscription.bytes_limit.store(value, Relaxed);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.connection)?;
+        if let Some(future) = &self.consumer.future {
+            visit.call(future)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for SubscriptionCore {
+    fn drop(&mut self) {
+        let connection = self.connection.get();
+        connection.shared().remove_subscription(self.subscription.sid);
+        connection.remove_consumer(self.subscription.sid);
+    }
+}

@@ -1,0 +1,145 @@
+"""Fixtures for all tests: servers, clients, event loops and I/O drivers.
+
+Every ``async def`` test runs on asyncio's event loop and on uvloop. A test, or with
+``pytestmark = pytest.mark.usefixtures("driver")`` a module, runs on both I/O drivers as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any, Protocol
+
+import pytest
+from nats.embedded import Cluster, Server
+
+CLOSE_TIMEOUT = 5.0
+
+
+class HasUrl(Protocol):
+    """A ``Server``, ``Cluster``, ``FakeServer`` or ``Proxy``."""
+
+    @property
+    def url(self) -> str: ...
+
+
+Connect = Callable[..., Awaitable[Any]]
+
+
+def _uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
+def pytest_asyncio_loop_factories(
+    config: pytest.Config, item: pytest.Item
+) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": _uvloop}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if importlib.util.find_spec("uvloop") is not None:
+        return
+    # By a mark: a factory that skips breaks pytest-asyncio's set-up of the tests after it.
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        if callspec is not None and _uvloop in callspec.params.values():
+            item.add_marker(pytest.mark.skip(reason="uvloop is not installed"))
+
+
+@pytest.fixture(params=["tokio", "asyncio"])
+def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Run the test once on each I/O driver; its name."""
+    from nats.aio.client import Client
+
+    name: str = request.param
+    monkeypatch.setattr(Client, "_driver", name)
+    return name
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of the test's own, without JetStream."""
+    with Server() as server:
+        yield server
+
+
+@pytest.fixture
+def js_server() -> Iterator[Server]:
+    """A server of the test's own, with JetStream."""
+    with Server(jetstream=True) as server:
+        yield server
+
+
+@pytest.fixture
+def cluster() -> Iterator[Cluster]:
+    """Three servers with routes between them, without JetStream."""
+    with Cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port of 127.0.0.1 that refuses connections and stays that way."""
+    with socket.socket() as sock:
+        # Bound and not listening: connections are refused, and nobody else is given the port,
+        # though a server started on it by number can take it.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind(("127.0.0.1", 0))
+        yield sock.getsockname()[1]
+
+
+@pytest.fixture
+async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
+    """``await connect(server_or_url=None, **options)`` gives a client closed after the test.
+
+    The first argument is a URL, a list of URLs or an object with a ``url``. By default it is the
+    test's ``server``, ``js_server`` or ``cluster``, or a server started for this client.
+    """
+    import nats
+
+    # Asked for here so that they outlive the clients, which are closed by this fixture.
+    if "driver" in request.fixturenames:
+        request.getfixturevalue("driver")
+    names = [name for name in ("server", "js_server", "cluster") if name in request.fixturenames]
+    default: HasUrl | None = request.getfixturevalue(names[0]) if names else None
+    clients: list[Any] = []
+
+    with contextlib.ExitStack() as stack:
+
+        async def connect(
+            server_or_url: HasUrl | str | list[str] | None = None, **options: Any
+        ) -> Any:
+            nonlocal default
+            if server_or_url is None:
+                if default is None:
+                    default = stack.enter_context(Server())
+                server_or_url = default
+            if isinstance(server_or_url, Cluster):
+                urls: str | list[str] = server_or_url.urls
+            elif isinstance(server_or_url, str | list):
+                urls = server_or_url
+            else:
+                urls = server_or_url.url
+            client = await nats.connect(urls, **options)
+            clients.append(client)
+            return client
+
+        yield connect
+        await _close_all(clients)
+
+
+async def _close_all(clients: list[Any]) -> None:
+    results = await asyncio.gather(
+        *(asyncio.wait_for(client.close(), CLOSE_TIMEOUT) for client in clients),
+        return_exceptions=True,
+    )
+    for result in results:
+        if isinstance(result, asyncio.TimeoutError):
+            pytest.fail(f"close did not end within {CLOSE_TIMEOUT} s")
+        elif isinstance(result, BaseException):
+            raise result

@@ -1,0 +1,193 @@
+"""A TCP proxy that spoils the connections going through it.
+
+::
+
+    async with Proxy(server.url) as proxy:
+        nc = await nats.connect(proxy.url)
+        proxy.stall()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from types import TracebackType
+from urllib.parse import urlsplit
+
+CHUNK = 65536
+LINGER = 1.0
+
+
+class Proxy:
+    """Forwards bytes between clients and one server.
+
+    The settings may be changed at any time and hold for all connections, old and new.
+    """
+
+    def __init__(
+        self,
+        target: str,
+        *,
+        delay: float = 0.0,
+        chop: int | None = None,
+        cut_after: int | None = None,
+        port: int = 0,
+    ) -> None:
+        """Describe the proxy.
+
+        Args:
+            target: URL of the server, ``nats://HOST:PORT``.
+            delay: Seconds each piece of data is held back in either direction, one by one.
+            chop: Send at most so many bytes with one write, each in a packet of its own.
+            cut_after: Cut a connection when it has sent so many bytes to the client.
+            port: Where to listen on 127.0.0.1; 0 picks a free port.
+        """
+        parts = urlsplit(target)
+        assert parts.hostname is not None
+        assert parts.port is not None
+        self.target = (parts.hostname, parts.port)
+        self.delay = delay
+        self.chop = chop
+        self.cut_after = cut_after
+        self.refuse = False
+        """Close new connections at once."""
+        self.host = "127.0.0.1"
+        self.port = port
+        self.accepted = 0
+        """Connections accepted so far, refused ones included."""
+        self.bytes_to_server = 0
+        self.bytes_to_client = 0
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._server: asyncio.Server | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._transports: set[asyncio.WriteTransport] = set()
+
+    @property
+    def url(self) -> str:
+        """The URL clients connect to."""
+        return f"nats://{self.host}:{self.port}"
+
+    @property
+    def open_connections(self) -> int:
+        """Clients connected through the proxy right now."""
+        return len(self._tasks)
+
+    def stall(self) -> None:
+        """Stop reading and writing; connections stay open and their buffers fill up."""
+        self._flowing.clear()
+
+    def resume(self) -> None:
+        """End ``stall``."""
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """Reset all connections."""
+        for transport in list(self._transports):
+            _reset(transport)
+
+    async def __aenter__(self) -> Proxy:
+        self._server = await asyncio.start_server(self._accept, self.host, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+        # The transports report their end through the loop.
+        await asyncio.sleep(0)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        if self.refuse:
+            _reset(writer.transport)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        transports = {writer.transport}
+        try:
+            server_reader, server_writer = await asyncio.open_connection(*self.target)
+            transports.add(server_writer.transport)
+            self._transports |= transports
+            await self._forward(reader, writer, server_reader, server_writer)
+        except (ConnectionError, asyncio.CancelledError):
+            # Cancellation is swallowed: the stream protocol reports it as an error otherwise.
+            pass
+        finally:
+            self._transports -= transports
+            for transport in transports:
+                transport.abort()
+
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        server_reader: asyncio.StreamReader,
+        server_writer: asyncio.StreamWriter,
+    ) -> None:
+        pumps = [
+            asyncio.ensure_future(self._pump(reader, server_writer, to_client=False)),
+            asyncio.ensure_future(self._pump(server_reader, writer, to_client=True)),
+        ]
+        try:
+            # Both ends close when either does: NATS knows no half-closed connections.
+            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for pump in pumps:
+                pump.cancel()
+            await asyncio.gather(*pumps, return_exceptions=True)
+        # What was forwarded last, such as an error and a goodbye, still has to arrive.
+        for end in (writer, server_writer):
+            end.close()
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(end.wait_closed(), LINGER)
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_client: bool
+    ) -> None:
+        sent = 0
+        while True:
+            await self._flowing.wait()
+            data = await reader.read(CHUNK)
+            if not data:
+                return
+            if self.delay:
+                await asyncio.sleep(self.delay)
+            size = self.chop or len(data)
+            for start in range(0, len(data), size):
+                await self._flowing.wait()
+                piece = data[start : start + size]
+                if to_client and self.cut_after is not None:
+                    piece = piece[: max(0, self.cut_after - sent)]
+                writer.write(piece)
+                await writer.drain()
+                sent += len(piece)
+                if to_client:
+                    self.bytes_to_client += len(piece)
+                else:
+                    self.bytes_to_server += len(piece)
+                if to_client and self.cut_after is not None and sent >= self.cut_after:
+                    return
+                if self.chop:
+                    # A turn of the loop apart, so that the pieces are not sent as one.
+                    await asyncio.sleep(0)
+
+
+def _reset(transport: asyncio.WriteTransport) -> None:
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        # An RST instead of a FIN: what the peer sees when a machine or its network goes away.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
+    transport.abort()
