@@ -167,8 +167,8 @@ impl YieldOnceIterator {
         slf
     }
 
-    /// A bare `yield`: asyncio runs the task again in the next turn.
-    fn __next__(&mut self) -> Option<()> {
-        (!std::mem::replace(&mut self.yielded, true)).then_some(())
+    /// A bare `yield`, which is `None`: asyncio runs the task again in the next turn.
+    fn __next__(&mut self, py: Python<'_>) -> Option<Py<PyAny>> {
+        (!std::mem::replace(&mut self.yielded, true)).then(|| py.None())
     }
 }

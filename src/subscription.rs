@@ -56,6 +56,9 @@ impl Burst {
 
     /// Counts a message; true if it's time to give way.
     fn is_over(&mut self) -> bool {
+        if self.messages == 0 {
+            self.since = Instant::now();
+        }
         self.messages += 1;
         self.exhausted = self.messages >= BURST_MESSAGES
             || (self.messages % CLOCK_EVERY == 0 && self.since.elapsed() >= BURST_TIME);

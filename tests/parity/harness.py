@@ -1,0 +1,219 @@
+"""What a scenario is given: servers to start and stop, clients that are watched, and ``say``.
+
+A scenario runs under nats-py and under this package, and what it says has to be the same. So
+anything that differs from run to run (ports, inboxes, addresses of objects) is made equal here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nats.aio.client import Client
+
+from parity.servers import ReservedPort, Server
+
+PATIENCE = 8.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A function to run, and how its outcome here differs from nats-py's, if it does."""
+
+    name: str
+    run: Callable[[Context], Awaitable[None]]
+    config: str
+    start: bool
+    differs: str
+    expected: tuple[str, ...]
+
+
+SCENARIOS: dict[str, Scenario] = {}
+
+
+def scenario(
+    function: Callable[[Context], Awaitable[None]] | None = None,
+    *,
+    config: str = "",
+    start: bool = True,
+    differs: str = "",
+    expected: Sequence[str] = (),
+) -> Any:
+    """Register a scenario under ``file.function``.
+
+    Args:
+        function: The scenario, when the decorator is used without arguments.
+        config: Contents of the server's configuration file.
+        start: Start the server before the scenario.
+        differs: Why nats-py's behaviour is not wanted.
+        expected: The lines to be said here instead.
+    """
+    if function is None:
+        return functools.partial(
+            scenario, config=config, start=start, differs=differs, expected=expected
+        )
+    assert bool(differs) == bool(expected), "a difference needs both a reason and the lines"
+    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+    assert name not in SCENARIOS, name
+    SCENARIOS[name] = Scenario(name, function, config, start, differs, tuple(expected))
+    return function
+
+
+def describe(value: Any) -> str:
+    """Return an exception's class and text, and the repr of anything else."""
+    if not isinstance(value, BaseException):
+        return repr(value)
+    cls = type(value)
+    name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
+    # Texts of Python's own errors tell how a function is written, not what it promises.
+    own = not isinstance(value, OSError) and cls.__module__ == "builtins"
+    return name if own else f"{name}: {value}"
+
+
+class Context:
+    """One run of one scenario."""
+
+    def __init__(self, scenario: Scenario, program: str, directory: Path) -> None:
+        self.lines: list[str] = []
+        self.clients: list[Client] = []
+        self._program = program
+        self._directory = directory
+        self._servers: list[Server] = []
+        self._ports: list[ReservedPort] = []
+        self._names: list[tuple[re.Pattern[str], str]] = []
+        self._muted = False
+        self.server = self.new_server(scenario.config)
+
+    @property
+    def url(self) -> str:
+        """The URL of the scenario's own server."""
+        return self.server.url
+
+    def new_server(self, config: str = "") -> Server:
+        """Return one more server, not started yet, on a port of its own."""
+        port = self.reserve_port()
+        server = Server(self._program, self._directory / f"server{port.number}", port, config)
+        self._servers.append(server)
+        return server
+
+    def reserve_port(self) -> ReservedPort:
+        """Return a port that refuses connections unless a server is started on it."""
+        port = ReservedPort()
+        self._ports.append(port)
+        self.rename(rf"\b{port.number}\b", f"<port{len(self._ports)}>")
+        return port
+
+    def rename(self, pattern: str, name: str) -> None:
+        """Show ``name`` for whatever matches ``pattern``."""
+        self._names.append((re.compile(pattern), name))
+
+    def say(self, *parts: Any) -> None:
+        """Record a line: strings as they are, exceptions with class and text, others by repr."""
+        if not self._muted:
+            self.lines.append(self._line(parts))
+
+    def say_once(self, *parts: Any) -> None:
+        """Record a line unless it repeats the last one."""
+        line = self._line(parts)
+        if not self._muted and self.lines[-1:] != [line]:
+            self.lines.append(line)
+
+    def _line(self, parts: tuple[Any, ...]) -> str:
+        line = " ".join(part if isinstance(part, str) else describe(part) for part in parts)
+        for pattern, name in self._names:
+            line = pattern.sub(name, line)
+        line = re.sub(r"_INBOX\.[0-9A-Za-z]{22}\.[0-9A-Za-z]+", "<inbox>.<token>", line)
+        line = re.sub(r"_INBOX\.[0-9A-Za-z]{22}\b", "<inbox>", line)
+        return re.sub(r"0x[0-9a-f]+", "0x0", line)
+
+    async def attempt(self, what: str, action: Any) -> Any:
+        """Await or call ``action``; say what came of it and return that, or the exception."""
+        try:
+            result = action() if callable(action) else action
+            if inspect.isawaitable(result):
+                result = await result
+        except Exception as error:
+            self.say(what, "raises", error)
+            return error
+        shown = result if isinstance(result, bool | int | str | bytes | None) else type(result)
+        self.say(what, "gives", shown.__qualname__ if isinstance(shown, type) else shown)
+        return result
+
+    def callbacks(self, label: str = "", *, once: bool = False) -> dict[str, Any]:
+        """Return connect options whose callbacks say that they were called, with what."""
+        say = self.say_once if once else self.say
+        prefix = f"{label}: " if label else ""
+
+        async def error_cb(error: Exception) -> None:
+            say(f"{prefix}error_cb", error)
+
+        def plain(name: str) -> Callable[[], Awaitable[None]]:
+            async def callback() -> None:
+                say(f"{prefix}{name}")
+
+            return callback
+
+        names = ("disconnected", "closed", "discovered_server", "reconnected", "lame_duck_mode")
+        return {"error_cb": error_cb, **{f"{name}_cb": plain(f"{name}_cb") for name in names}}
+
+    def client(self) -> Client:
+        """Return a client that is closed after the scenario."""
+        client = Client()
+        self.clients.append(client)
+        return client
+
+    async def connect(self, servers: str | list[str] | None = None, **options: Any) -> Client:
+        """Connect to the scenario's server, or others; watched if there is no ``error_cb``."""
+        client = self.client()
+        if "error_cb" not in options:
+            options = {**self.callbacks(), **options}
+        await client.connect(servers or self.url, **options)
+        return client
+
+    async def until(self, what: str, condition: Callable[[], Any]) -> None:
+        """Wait for a condition; only says something if it does not come true."""
+        for _ in range(int(PATIENCE / 0.005)):
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+        self.say("waited in vain until", what)
+
+    async def until_said(self, line: str, times: int = 1) -> None:
+        """Wait until a line that begins so has been said so often."""
+
+        def said() -> bool:
+            return sum(1 for known in self.lines if known.startswith(line)) >= times
+
+        await self.until(f"{line!r} was said", said)
+
+    async def clean_up(self) -> None:
+        """Close whatever the scenario left open, without saying anything."""
+        self._muted = True
+        for server in self._servers:
+            server.resume()
+        for client in self.clients:
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(client.close(), 2)
+        for server in self._servers:
+            server.kill()
+        for port in self._ports:
+            port.release()
+
+
+async def run(scenario: Scenario, program: str, directory: Path) -> list[str]:
+    """Run a scenario and return its lines."""
+    context = Context(scenario, program, directory)
+    try:
+        if scenario.start:
+            await context.server.start()
+        await scenario.run(context)
+    finally:
+        await context.clean_up()
+    return context.lines

@@ -1,0 +1,90 @@
+"""Each scenario makes a program see the same on nats-py and here, on both drivers."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib
+import os
+import signal
+import subprocess
+
+import pytest
+
+from parity.harness import SCENARIOS
+from parity.interpreters import FOLDER, OURS, nats_server, reference
+
+DRIVERS = ("tokio", "asyncio")
+TIMEOUT = 50
+
+# What asyncio and the interpreter print about things that were forgotten.
+NEGLECT = ("was never retrieved", "was never awaited", "was destroyed but it is pending")
+
+for path in sorted((FOLDER / "scenarios").glob("[!_]*.py")):
+    importlib.import_module(f"parity.scenarios.{path.stem}")
+
+
+def start(python: str, name: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [python, str(FOLDER / "run_scenario.py"), name, "--server", nats_server()],
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A group of its own, so that the servers of a run that hangs end with it.
+        start_new_session=True,
+    )
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[list[str], str]:
+    """Return the lines of a run and its complaints."""
+    try:
+        output, errors = process.communicate(timeout=TIMEOUT)
+    except subprocess.TimeoutExpired:
+        end(process)
+        output, errors = process.communicate()
+        errors += f"\nended after {TIMEOUT} s"
+    if process.returncode:
+        errors += f"\nexit status {process.returncode}"
+        return [*output.splitlines(), "the scenario failed"], errors
+    return output.splitlines(), errors
+
+
+def end(process: subprocess.Popen[str]) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def neglected(errors: str) -> set[str]:
+    return {sign for sign in NEGLECT if sign in errors}
+
+
+@pytest.mark.parametrize("name", sorted(SCENARIOS))
+def test_behaviour(name: str) -> None:
+    scenario = SCENARIOS[name]
+    processes = {
+        "nats-py": start(reference(), name),
+        **{driver: start(OURS, name, FASTNATS_DRIVER=driver) for driver in DRIVERS},
+    }
+    try:
+        results = {label: finish(process) for label, process in processes.items()}
+    finally:
+        for process in processes.values():
+            end(process)
+
+    theirs, complaints = results["nats-py"]
+    assert theirs[-1:] != ["the scenario failed"], f"{complaints}\n" + "\n".join(theirs)
+    assert theirs, "the scenario says nothing"
+    expected = list(scenario.expected) or theirs
+    if scenario.differs:
+        assert theirs != expected, f"nats-py does this too, remove: {scenario.differs}"
+
+    problems = []
+    for driver in DRIVERS:
+        lines, errors = results[driver]
+        if lines != expected:
+            diff = difflib.unified_diff(expected, lines, "expected", driver, lineterm="", n=100)
+            problems += [*diff, errors]
+        elif neglected(errors) - neglected(complaints):
+            problems += [f"{driver} says the right things, but:", errors]
+    assert not problems, "\n" + "\n".join(problems)
