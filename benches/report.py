@@ -1,6 +1,7 @@
 """Medians, ratios and the Markdown table, from the raw measurements."""
 
 import statistics
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -112,5 +113,7 @@ def markdown(samples: Samples, about: dict[str, Any], failures: list[str]) -> st
     for driver in DRIVERS if "fastnats" in about["versions"] else DRIVERS[:1]:
         parts += [titles[driver], table(samples, driver)]
     if failures:
-        parts += ["## Failed runs", "\n".join(f"- {failure}" for failure in failures)]
+        counted = Counter(failures).items()
+        lines = [f"- {failure} ({times} of {about['repeat']})" for failure, times in counted]
+        parts += ["## Failed runs", "\n".join(lines)]
     return "\n\n".join(parts) + "\n"

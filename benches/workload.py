@@ -312,17 +312,21 @@ WORKLOADS: dict[str, Callable[[Bench], Awaitable[dict[str, Any]]]] = {
 async def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.workload == "rss_idle":
         return await rss_idle(args)
-    errors: list[Exception] = []
+    # A dropped message or a lost connection would make the numbers meaningless, or the workload
+    # wait for ever: the first error ends it.
+    failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     async def on_error(error: Exception) -> None:
-        errors.append(error)
+        if not failed.done():
+            failed.set_exception(error)
 
     nc = await nats.connect(args.url, allow_reconnect=False, error_cb=on_error)
-    result = await WORKLOADS[args.workload](Bench(nc, args))
-    # A dropped message or a lost connection would make the numbers meaningless.
-    assert not errors, errors
+    work = asyncio.ensure_future(WORKLOADS[args.workload](Bench(nc, args)))
+    await asyncio.wait({work, failed}, return_when=asyncio.FIRST_COMPLETED)
+    if failed.done():
+        failed.result()
     await nc.close()
-    return result
+    return work.result()
 
 
 def main() -> None:

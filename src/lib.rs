@@ -30,7 +30,7 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::client::Connection;
+    use crate::client::{Connection, DialedLink};
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pkgutil import extend_path
-from typing import Any, List, Union
+from typing import Any, Union
 
 # Other distributions install packages into `nats.*`; they have to stay importable.
 __path__ = extend_path(__path__, __name__)
@@ -14,7 +14,7 @@ from .aio.client import Client as NATS
 __all__ = ["NATS", "__version__", "connect"]
 
 
-async def connect(servers: Union[str, List[str]] = "nats://localhost:4222", **options: Any) -> NATS:
+async def connect(servers: Union[str, list[str]] = "nats://localhost:4222", **options: Any) -> NATS:
     """Connects to a NATS server and returns the client.
 
     :param servers: one URL or a list of them, see :meth:`nats.aio.client.Client.connect`.

@@ -7,7 +7,7 @@ docs/differences.md lists all of them; they live here so that the rest reads lik
 from __future__ import annotations
 
 import inspect
-from typing import Any, Tuple
+from typing import Any
 
 from .errors import Error, InvalidCallbackTypeError
 
@@ -32,7 +32,7 @@ class CallableInt(int):
     def __call__(self) -> int:
         return int(self)
 
-    def __reduce__(self) -> Tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return int, (int(self),)
 
 
@@ -47,7 +47,7 @@ class CallableStr(str):
     def __str__(self) -> str:
         return self[:]
 
-    def __reduce__(self) -> Tuple[Any, ...]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return str, (self[:],)
 
 

@@ -29,6 +29,7 @@ use crate::errors;
 use crate::request::{Deadlines, Requests};
 use crate::subscription::Consumer;
 use control::Control;
+pub use driver::DialedLink;
 use driver::Driver;
 
 /// States of `nats.aio.client.Client`, under the same numbers.
@@ -179,8 +180,8 @@ impl Connection {
 
     /// What messages are made of: a class deriving from `Message` to be filled directly, or
     /// (`native` false) any callable taking the fields as keywords.
-    fn set_message_class(&self, py: Python<'_>, class: Py<PyAny>, native: bool) -> PyResult<()> {
-        let factory = MessageFactory::new(py, class, self.client.clone_ref(py), native)?;
+    fn set_message_class(&self, py: Python<'_>, class_: Py<PyAny>, native: bool) -> PyResult<()> {
+        let factory = MessageFactory::new(py, class_, self.client.clone_ref(py), native)?;
         *lock(&self.factory) = Arc::new(factory);
         Ok(())
     }
@@ -250,7 +251,6 @@ impl Connection {
         self.shared.room_limit.store(usize::try_from(value / 2).unwrap_or(0), Relaxed);
     }
 
-    #[setter]
     fn set_skip_subject_validation(&self, value: bool) {
         self.skip_subject_validation.store(value, Relaxed);
     }

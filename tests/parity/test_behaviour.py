@@ -51,8 +51,10 @@ def finish(process: subprocess.Popen[str]) -> tuple[list[str], str]:
 
 
 def end(process: subprocess.Popen[str]) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    # A group whose leader was waited for may be somebody else's by now.
+    if process.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def neglected(errors: str) -> set[str]:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from typing import List, Optional, Union
+from collections.abc import Callable
+from typing import Optional, Union
 from urllib.parse import ParseResult
 
 from nats._core import Connection
@@ -31,7 +32,7 @@ class TokioDriver:
         """
         loop = asyncio.get_running_loop()
         addresses = await loop.getaddrinfo(uri.hostname, uri.port, type=socket.SOCK_STREAM)
-        failures: List[OSError] = []
+        failures: list[OSError] = []
         for _, _, _, _, address in addresses:
             scope_id = int(address[3]) if len(address) == 4 else 0
             try:
@@ -56,7 +57,7 @@ class AsyncioDriver:
         """As `TokioDriver.open`."""
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.create_connection(
-            lambda: _WireProtocol(self._core), uri.hostname, uri.port
+            lambda: _WireProtocol(self._core), uri.hostname or "", uri.port or 0
         )
         self._transport = transport
         return protocol.epoch
@@ -100,10 +101,13 @@ class _WireProtocol(asyncio.Protocol):
 
 Driver = Union[TokioDriver, AsyncioDriver]
 
-DRIVERS = {"tokio": TokioDriver, "asyncio": AsyncioDriver}
+DRIVERS: dict[str, Callable[[Connection], Driver]] = {
+    "tokio": TokioDriver,
+    "asyncio": AsyncioDriver,
+}
 
 
-def _combined(failures: List[OSError]) -> OSError:
+def _combined(failures: list[OSError]) -> OSError:
     """One error for several addresses, the way asyncio puts it."""
     if not failures:
         return OSError("getaddrinfo() returned empty list")

@@ -10,8 +10,7 @@ import asyncio
 import json
 import logging
 import time
-from random import shuffle
-from typing import TYPE_CHECKING, Any, ClassVar, Dict, List, Optional, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 from nats import errors
 from nats._core import Connection
@@ -19,7 +18,7 @@ from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE
 
 from ._drivers import DRIVERS, Driver
 from ._options import connect_command
-from ._servers import ReconnectToServerHandler, Server, Srv, discovered_servers
+from ._servers import ReconnectToServerHandler, Srv, discovered_servers
 from ._types import PING_PROTO, Callback, ErrorCallback
 from ._unconnected import Unconnected
 from .errors import ErrStaleConnection
@@ -29,9 +28,7 @@ if TYPE_CHECKING:
 
 _logger = logging.getLogger("nats.aio.client")
 
-_DISCONNECTED, _CONNECTED, _CLOSED, _RECONNECTING, _CONNECTING, _DRAINING_SUBS, _DRAINING_PUBS = (
-    range(7)
-)
+DISCONNECTED, CONNECTED, CLOSED, RECONNECTING, CONNECTING, DRAINING_SUBS, DRAINING_PUBS = range(7)
 
 # Seconds that close() gives pending output to leave.
 _CLOSE_LINGER = 2.0
@@ -51,10 +48,10 @@ class Lifecycle:
         self._core: Union[Connection, Unconnected] = Unconnected()
         self._link: Optional[Driver] = None
         self._epoch = 0
-        self._subs: Dict[int, Subscription] = {}
+        self._subs: dict[int, Subscription] = {}
         self._current_server: Optional[Srv] = None
-        self._server_info: Dict[str, Any] = {}
-        self._server_pool: List[Srv] = []
+        self._server_info: dict[str, Any] = {}
+        self._server_pool: list[Srv] = []
         self._client_id: Optional[int] = None
         self._client_ip: Optional[str] = None
         self._err: Optional[Exception] = None
@@ -65,8 +62,8 @@ class Lifecycle:
         self._reconnection_task: Optional[asyncio.Task[None]] = None
         self._set_callbacks(None, None, None, None, None, None)
         self._reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None
-        self.options: Dict[str, Any] = {}
-        self._stats: Dict[str, int] = {}
+        self.options: dict[str, Any] = {}
+        self._stats: dict[str, int] = {}
 
     def _set_callbacks(
         self,
@@ -101,32 +98,35 @@ class Lifecycle:
     @property
     def is_closed(self) -> bool:
         """Closed for good."""
-        return self._core.status == _CLOSED
+        return self._core.status == CLOSED
 
     @property
     def is_reconnecting(self) -> bool:
         """Disconnected, and trying to change that."""
-        return self._core.status == _RECONNECTING
+        return self._core.status == RECONNECTING
 
     @property
     def is_connected(self) -> bool:
         """Connected, draining or not."""
-        return self._core.status in (_CONNECTED, _DRAINING_SUBS, _DRAINING_PUBS)
+        return self._core.status in (CONNECTED, DRAINING_SUBS, DRAINING_PUBS)
 
     @property
     def is_connecting(self) -> bool:
         """A connection is being set up."""
-        return self._core.status == _CONNECTING
+        return self._core.status == CONNECTING
 
     @property
     def is_draining(self) -> bool:
         """:meth:`Client.drain` is under way."""
-        return self._core.status in (_DRAINING_SUBS, _DRAINING_PUBS)
+        return self._core.status in (DRAINING_SUBS, DRAINING_PUBS)
 
     @property
     def is_draining_pubs(self) -> bool:
         """The subscriptions are drained; publishing isn't possible any more."""
-        return self._core.status == _DRAINING_PUBS
+        return self._core.status == DRAINING_PUBS
+
+    async def flush(self, timeout: int = 10) -> None:
+        raise AssertionError("Client implements this")
 
     # Connecting
 
@@ -151,7 +151,7 @@ class Lifecycle:
                 await self._error_cb(error)
                 if not self.options["allow_reconnect"]:
                     raise
-                await self._close(_DISCONNECTED, False)
+                await self._close(DISCONNECTED, False)
                 self._count_attempt(self._current_server)
 
     def _count_attempt(self, server: Optional[Srv]) -> None:
@@ -205,14 +205,14 @@ class Lifecycle:
         server = self._current_server
         core = self._native()
         assert server, "must be called only from Client.connect"
-        self._status = _CONNECTING
+        self._status = CONNECTING
         kind, value = await self._next_event()
         if kind == "ended" and not isinstance(value[1], errors.UnexpectedEOF):
             raise value[1]
         if kind != "info":
             raise errors.Error("nats: empty response from server when expecting INFO message")
         try:
-            info: Dict[str, Any] = json.loads(value.decode())
+            info: dict[str, Any] = json.loads(value.decode())
         except Exception:
             raise errors.Error("nats: info message, json parse error") from None
         self._server_info = info
@@ -232,7 +232,7 @@ class Lifecycle:
             await self._expect("ok")
         core.send_urgent(PING_PROTO)
         await self._expect("pong")
-        self._status = _CONNECTED
+        self._status = CONNECTED
 
     def _connect_command(self) -> bytes:
         return connect_command(
@@ -315,7 +315,7 @@ class Lifecycle:
                 return True
         return False
 
-    async def _process_info(self, info: Dict[str, Any], initial_connection: bool = False) -> None:
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Takes over what an INFO tells about the cluster."""
         current = self._current_server
         assert current, "Client.connect must be called first"
@@ -349,7 +349,7 @@ class Lifecycle:
                 await self._error_cb(error)
                 return False
         self._closing_task = asyncio.get_running_loop().create_task(
-            self._close(_CLOSED, not self.is_connecting)
+            self._close(CLOSED, not self.is_connecting)
         )
         return True
 
@@ -376,13 +376,8 @@ class Lifecycle:
         self._native().ping(future, direct)
         await asyncio.wait_for(future, timeout)
 
-    # Reconnecting
-
-    async def force_reconnect(self) -> None:
-        """Leaves the current server and connects anew; does nothing while not connected."""
-        if not self.is_connected or not self.options["allow_reconnect"]:
-            return
-        self._start_reconnecting()
+    def _start_reconnecting(self) -> None:
+        raise AssertionError("Reconnecting implements this")
 
     async def _process_op_err(self, error: Exception) -> None:
         """The connection has failed: reconnect if that's allowed, else close."""
@@ -391,115 +386,14 @@ class Lifecycle:
         if self.options["allow_reconnect"] and (self.is_connected or self.is_connecting):
             self._start_reconnecting()
         else:
-            self._status = _DISCONNECTED
+            self._status = DISCONNECTED
             self._err = error
-            await self._close(_CLOSED, True)
-
-    def _start_reconnecting(self) -> None:
-        self._status = _RECONNECTING
-        self._cancel(self._reconnection_task)
-        self._reconnection_task = asyncio.get_running_loop().create_task(self._attempt_reconnect())
+            await self._close(CLOSED, True)
 
     def _cancel(self, task: Optional[asyncio.Task[Any]]) -> None:
         """Cancels a task of the client, but not the one that is running."""
         if task is not None and not task.done() and task is not asyncio.current_task():
             task.cancel()
-
-    async def _attempt_reconnect(self) -> None:
-        self._cancel(self._reading_task)
-        self._cancel(self._ping_interval_task)
-        self._drop_link()
-        self._err = None
-        if self._disconnected_cb is not None:
-            await self._disconnected_cb()
-        if self.is_closed:
-            return
-        if not self.options.get("dont_randomize"):
-            shuffle(self._server_pool)
-        while True:
-            try:
-                if self._reconnect_to_server_handler is not None:
-                    if not await self._connect_to_chosen_server(self._reconnect_to_server_handler):
-                        continue
-                else:
-                    await self._select_next_server()
-                await self._process_connect_init()
-                await self._resume()
-                return
-            except errors.NoServersError as error:
-                self._err = error
-                await self._close(_CLOSED)
-                return
-            except (OSError, errors.Error, asyncio.TimeoutError) as error:
-                if self.is_closed:
-                    return
-                self._err = error
-                await self._error_cb(error)
-                self._status = _RECONNECTING
-                self._count_attempt(self._current_server)
-            except asyncio.CancelledError:
-                return
-
-    async def _resume(self) -> None:
-        """Takes up service on a new connection: subscriptions first, then pending output."""
-        self._stats["reconnects"] += 1
-        assert self._current_server
-        self._current_server.did_connect = True
-        self._current_server.reconnects = 0
-        core = self._native()
-        core.send_urgent(self._subscribe_commands())
-        core.release()
-        self._start_tasks()
-        await self.flush()
-        if self._reconnected_cb is not None:
-            await self._reconnected_cb()
-
-    async def flush(self, timeout: int = 10) -> None:
-        raise AssertionError("Client implements this")
-
-    def _subscribe_commands(self) -> bytes:
-        """Replays the subscriptions, each with what is left of its auto-unsubscribe limit."""
-        commands: List[str] = []
-        for sid, sub in list(self._subs.items()):
-            remaining = sub._max_msgs - sub._received
-            if sub._max_msgs > 0 and remaining <= 0:
-                del self._subs[sid]
-                continue
-            commands.append(f"SUB {sub._subject} {sub._queue or ''} {sid}\r\n")
-            if sub._max_msgs > 0:
-                commands.append(f"UNSUB {sid} {remaining}\r\n")
-        return "".join(commands).encode()
-
-    async def _connect_to_chosen_server(self, handler: ReconnectToServerHandler) -> bool:
-        """Has `reconnect_to_server_handler` choose; false if that failed."""
-        max_attempts = self.options["max_reconnect_attempts"]
-        eligible = [
-            server
-            for server in self._server_pool
-            if max_attempts <= 0 or server.reconnects <= max_attempts
-        ]
-        if not eligible:
-            raise errors.NoServersError
-        snapshot = [Server(uri=server.uri, reconnects=server.reconnects) for server in eligible]
-        try:
-            selected, delay = handler(snapshot, self._server_info.copy())
-        except Exception as error:
-            await self._error_cb(error)
-            # A handler that always fails must not keep the loop from other tasks.
-            await asyncio.sleep(0)
-            return False
-        server = eligible[0]
-        if selected is not None:
-            same = [known for known in eligible if known.uri.netloc == selected.uri.netloc]
-            if same:
-                server = same[0]
-            else:
-                await self._error_cb(errors.ServerNotInPoolError())
-        self._current_server = server
-        if delay > 0:
-            await asyncio.sleep(delay)
-        await self._connect_to_server(server)
-        return True
 
     # Closing
 
@@ -508,7 +402,7 @@ class Lifecycle:
             self._status = status
             return
         was_connected = self.is_connected
-        self._status = _CLOSED
+        self._status = CLOSED
         self._cancel(self._reading_task)
         self._cancel(self._ping_interval_task)
         await self._end_reconnecting()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from nats import errors
 from nats._core import __version__
@@ -20,7 +20,7 @@ def check_callbacks(*callbacks: Any) -> None:
             raise errors.InvalidCallbackTypeError
 
 
-def check_supported(schemes: List[str], **options: Any) -> None:
+def check_supported(schemes: list[str], **options: Any) -> None:
     """Refuses what this release can't do, so that nobody gets a plain connection instead.
 
     :raises nats.errors.Error: an option or a URL scheme asks for it.
@@ -36,10 +36,10 @@ def check_supported(schemes: List[str], **options: Any) -> None:
 
 
 def connect_command(
-    options: Dict[str, Any], info: Dict[str, Any], server: Optional[Srv], auth_configured: bool
+    options: dict[str, Any], info: dict[str, Any], server: Optional[Srv], auth_configured: bool
 ) -> bytes:
     """The CONNECT command; credentials given as functions are asked anew each time."""
-    fields: Dict[str, Any] = {
+    fields: dict[str, Any] = {
         "verbose": options["verbose"],
         "pedantic": options["pedantic"],
         "lang": __lang__,
@@ -62,7 +62,7 @@ def _value(option: Any) -> Any:
     return option() if callable(option) else option
 
 
-def _credentials(options: Dict[str, Any], server: Optional[Srv]) -> Dict[str, Any]:
+def _credentials(options: dict[str, Any], server: Optional[Srv]) -> dict[str, Any]:
     """User and password before a token, options before what the URL holds."""
     if options["user"] is not None and options["password"] is not None:
         return {"user": _value(options["user"]), "pass": _value(options["password"])}

@@ -150,7 +150,8 @@ def discovered_servers(
     scheme = "tls" if current.uri.scheme == "tls" else "nats"
     known = {server.uri.netloc for server in pool}
     found: List[Srv] = []
-    for url in info.get("connect_urls") or []:
+    urls: list[str] = info.get("connect_urls") or []
+    for url in urls:
         server = Srv(urlparse(f"{scheme}://{url}"), discovered=True)
         if server.uri.netloc in known:
             continue

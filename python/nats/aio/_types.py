@@ -6,6 +6,45 @@ from collections import UserString
 from pathlib import Path
 from typing import Awaitable, Callable, Tuple, Union
 
+__all__ = [
+    "CONNECT_OP",
+    "CTRL_STATUS",
+    "DEFAULT_BUFFER_SIZE",
+    "DEFAULT_CONNECT_TIMEOUT",
+    "DEFAULT_DRAIN_TIMEOUT",
+    "DEFAULT_FLUSH_TIMEOUT",
+    "DEFAULT_INBOX_PREFIX",
+    "DEFAULT_MAX_FLUSHER_QUEUE_SIZE",
+    "DEFAULT_MAX_OUTSTANDING_PINGS",
+    "DEFAULT_MAX_PAYLOAD_SIZE",
+    "DEFAULT_MAX_RECONNECT_ATTEMPTS",
+    "DEFAULT_PENDING_SIZE",
+    "DEFAULT_PING_INTERVAL",
+    "DEFAULT_RECONNECT_TIME_WAIT",
+    "EMPTY",
+    "ERR_OP",
+    "INFO_OP",
+    "MAX_CONTROL_LINE_SIZE",
+    "NATS_HDR_LINE",
+    "NATS_HDR_LINE_SIZE",
+    "NO_RESPONDERS_STATUS",
+    "OK_OP",
+    "PING_OP",
+    "PING_PROTO",
+    "PONG_OP",
+    "PONG_PROTO",
+    "PROTOCOL",
+    "STATUS_MSG_LEN",
+    "Callback",
+    "CredentialCallback",
+    "Credentials",
+    "ErrorCallback",
+    "JWTCallback",
+    "RawCredentials",
+    "SignatureCallback",
+    "TokenCallback",
+]
+
 __lang__ = "python3"
 PROTOCOL = 1
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, NoReturn, Optional, Tuple
+from typing import Any, NoReturn, Optional
 
 from nats import errors
 from nats._core import check_publish_subject
@@ -21,7 +21,7 @@ class Unconnected:
         self.skip_subject_validation = False
 
     def publish(
-        self, subject: str, payload: bytes, reply: str, headers: Optional[Dict[str, Any]]
+        self, subject: str, payload: bytes, reply: str, headers: Optional[dict[str, Any]]
     ) -> NoReturn:
         if not self.skip_subject_validation:
             check_publish_subject(subject or "")
@@ -32,5 +32,5 @@ class Unconnected:
         len(payload)
         raise errors.OutboundBufferLimitError
 
-    def counters(self) -> Tuple[int, int, int, int]:
+    def counters(self) -> tuple[int, int, int, int]:
         return 0, 0, 0, 0

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Awaitable, Callable
 from random import shuffle
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, ClassVar, Dict, List, Optional, Union
-from urllib.parse import ParseResult
+from typing import Any, ClassVar, NoReturn, Optional, Union
 
 from nats import errors
 from nats._core import (
     Connection,
     __version__,
-    check_publish_subject,
     check_queue,
     check_subscribe_subject,
 )
@@ -28,56 +27,20 @@ from nats.protocol.parser import (
     Parser,
 )
 
-from ._lifecycle import Lifecycle
+from . import _types
 from ._options import check_callbacks, check_supported
+from ._reconnect import Reconnecting
+from ._requests import Requests
 from ._servers import (
     ReconnectToServerHandler,
     Server,
     ServerVersion,
     Srv,
     parse_server_option,
-    parse_server_uri,
 )
-from ._types import (
-    CONNECT_OP,
-    CTRL_STATUS,
-    DEFAULT_BUFFER_SIZE,
-    DEFAULT_CONNECT_TIMEOUT,
-    DEFAULT_DRAIN_TIMEOUT,
-    DEFAULT_FLUSH_TIMEOUT,
-    DEFAULT_INBOX_PREFIX,
-    DEFAULT_MAX_FLUSHER_QUEUE_SIZE,
-    DEFAULT_MAX_OUTSTANDING_PINGS,
-    DEFAULT_MAX_PAYLOAD_SIZE,
-    DEFAULT_MAX_RECONNECT_ATTEMPTS,
-    DEFAULT_PENDING_SIZE,
-    DEFAULT_PING_INTERVAL,
-    DEFAULT_RECONNECT_TIME_WAIT,
-    EMPTY,
-    ERR_OP,
-    INFO_OP,
-    MAX_CONTROL_LINE_SIZE,
-    NATS_HDR_LINE,
-    NATS_HDR_LINE_SIZE,
-    NO_RESPONDERS_STATUS,
-    OK_OP,
-    PING_OP,
-    PING_PROTO,
-    PONG_OP,
-    PONG_PROTO,
-    PROTOCOL,
-    STATUS_MSG_LEN,
-    Callback,
-    CredentialCallback,
-    Credentials,
-    ErrorCallback,
-    JWTCallback,
-    RawCredentials,
-    SignatureCallback,
-    TokenCallback,
-    __lang__,
-)
-from ._unconnected import Unconnected
+from ._state import ClientState
+from ._types import *
+from ._types import __lang__
 from .errors import ErrInvalidUserCredentials, ErrStaleConnection
 from .msg import MSG_INIT, Msg
 from .subscription import (
@@ -87,74 +50,36 @@ from .subscription import (
 )
 from .transport import TcpTransport, Transport, WebSocketTransport
 
-if TYPE_CHECKING:
-    from nats.js import JetStreamContext, JetStreamManager
-
 # Names that nats-py's module has; some are only re-exported here.
 __all__ = [
     "AUTHORIZATION_VIOLATION",
-    "CONNECT_OP",
-    "CTRL_STATUS",
-    "DEFAULT_BUFFER_SIZE",
-    "DEFAULT_CONNECT_TIMEOUT",
-    "DEFAULT_DRAIN_TIMEOUT",
-    "DEFAULT_FLUSH_TIMEOUT",
-    "DEFAULT_INBOX_PREFIX",
-    "DEFAULT_MAX_FLUSHER_QUEUE_SIZE",
-    "DEFAULT_MAX_OUTSTANDING_PINGS",
-    "DEFAULT_MAX_PAYLOAD_SIZE",
-    "DEFAULT_MAX_RECONNECT_ATTEMPTS",
-    "DEFAULT_PENDING_SIZE",
-    "DEFAULT_PING_INTERVAL",
-    "DEFAULT_RECONNECT_TIME_WAIT",
     "DEFAULT_SUB_PENDING_BYTES_LIMIT",
     "DEFAULT_SUB_PENDING_MSGS_LIMIT",
-    "EMPTY",
-    "ERR_OP",
-    "INFO_OP",
-    "MAX_CONTROL_LINE_SIZE",
-    "NATS_HDR_LINE",
-    "NATS_HDR_LINE_SIZE",
-    "NO_RESPONDERS_STATUS",
     "NUID",
-    "OK_OP",
     "PERMISSIONS_ERR",
-    "PING_OP",
-    "PING_PROTO",
     "PONG",
-    "PONG_OP",
-    "PONG_PROTO",
-    "PROTOCOL",
     "STALE_CONNECTION",
-    "STATUS_MSG_LEN",
-    "Callback",
     "Client",
-    "CredentialCallback",
-    "Credentials",
     "ErrInvalidUserCredentials",
     "ErrStaleConnection",
-    "ErrorCallback",
-    "JWTCallback",
     "Msg",
     "Parser",
-    "RawCredentials",
     "ReconnectToServerHandler",
     "Server",
     "ServerVersion",
-    "SignatureCallback",
     "Srv",
     "Subscription",
     "TcpTransport",
-    "TokenCallback",
     "Transport",
     "WebSocketTransport",
     "__lang__",
     "__version__",
     "prot_command",
 ]
+__all__ += _types.__all__
 
 
-class Client(Lifecycle, AssignableCallbacks):
+class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
     """An asyncio client of NATS; make it with :func:`nats.connect`."""
 
     msg_class: type[Msg] = Msg
@@ -176,24 +101,11 @@ class Client(Lifecycle, AssignableCallbacks):
     def __init__(self) -> None:
         super().__init__()
         self._sid = 0
-        self._nuid = NUID()
-        self._inbox_prefix = bytearray(DEFAULT_INBOX_PREFIX)
-        self._resp_sub_prefix: Optional[bytearray] = None
-        self._skip_subject_validation = False
         self._flush_timeout: Optional[float] = 0
-        self._stats: Dict[str, int] = {
-            "in_msgs": 0,
-            "out_msgs": 0,
-            "in_bytes": 0,
-            "out_bytes": 0,
-            "reconnects": 0,
-            "errors_received": 0,
-        }
-        self._counted = (0, 0, 0, 0)
 
     async def connect(
         self,
-        servers: Union[str, List[str]] = "nats://localhost:4222",
+        servers: Union[str, list[str]] = "nats://localhost:4222",
         error_cb: Optional[ErrorCallback] = None,
         disconnected_cb: Optional[Callback] = None,
         closed_cb: Optional[Callback] = None,
@@ -226,7 +138,7 @@ class Client(Lifecycle, AssignableCallbacks):
         inbox_prefix: Union[str, bytes] = DEFAULT_INBOX_PREFIX,
         pending_size: int = DEFAULT_PENDING_SIZE,
         flush_timeout: Optional[float] = None,
-        ws_connection_headers: Optional[Dict[str, List[str]]] = None,
+        ws_connection_headers: Optional[dict[str, list[str]]] = None,
         reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None,
         lame_duck_mode_cb: Optional[Callback] = None,
         skip_subject_validation: bool = False,
@@ -349,7 +261,7 @@ class Client(Lifecycle, AssignableCallbacks):
         core = Connection(loop, self, self._subs, self._driver, Msg)
         core.status = self._core.status
         core.max_pending = pending_size
-        core.skip_subject_validation = self._skip_subject_validation
+        core.set_skip_subject_validation(self._skip_subject_validation)
         self._core = core
         self._choose_message_class()
         core.open()
@@ -374,7 +286,7 @@ class Client(Lifecycle, AssignableCallbacks):
         subject: bytes,
         reply: bytes,
         data: bytes,
-        headers: Optional[Dict[str, str]],
+        headers: Optional[dict[str, str]],
     ) -> Msg:
         """Makes a received message; nats-py's hook for subclasses, called only if replaced."""
         return self.msg_class(
@@ -391,7 +303,7 @@ class Client(Lifecycle, AssignableCallbacks):
         subject: str,
         reply: str,
         data: bytes,
-        headers: Optional[Dict[str, str]],
+        headers: Optional[dict[str, str]],
         _client: Client,
         _sid: int,
     ) -> Msg:
@@ -440,7 +352,7 @@ class Client(Lifecycle, AssignableCallbacks):
         subject: str,
         payload: bytes = b"",
         reply: str = "",
-        headers: Optional[Dict[str, str]] = None,
+        headers: Optional[dict[str, str]] = None,
     ) -> None:
         """Publishes a message.
 
@@ -531,87 +443,6 @@ class Client(Lifecycle, AssignableCallbacks):
     async def _send_unsubscribe(self, sid: int, limit: int = 0) -> None:
         self._native().send_unsubscribe(sid, max(limit, 0))
 
-    async def request(
-        self,
-        subject: str,
-        payload: bytes = b"",
-        timeout: float = 0.5,
-        old_style: bool = False,
-        headers: Optional[Dict[str, Any]] = None,
-    ) -> Msg:
-        """Publishes a request and waits for the first answer.
-
-        :param timeout: seconds; ``None`` waits forever.
-        :param old_style: use a subscription per request instead of a shared inbox; takes no
-            headers.
-        :raises nats.errors.NoRespondersError: nobody is subscribed to the subject.
-        :raises nats.errors.TimeoutError: no answer in time.
-        """
-        if not self._skip_subject_validation:
-            check_publish_subject(subject or "")
-        if old_style:
-            return await self._request_old_style(subject, payload, timeout=timeout)
-        msg = await self._request_new_style(subject, payload, timeout=timeout, headers=headers)
-        if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
-            raise errors.NoRespondersError
-        return msg
-
-    async def _request_new_style(
-        self,
-        subject: str,
-        payload: bytes,
-        timeout: float = 1,
-        headers: Optional[Dict[str, Any]] = None,
-    ) -> Msg:
-        if self.is_draining_pubs:
-            raise errors.ConnectionDrainingError
-        if not self._resp_sub_prefix:
-            await self._init_request_sub()
-        core = self._native()
-        inbox, future, token = core.open_request(timeout)
-        try:
-            await self.publish(subject, payload, reply=inbox, headers=headers)
-            core.kick_if_alone()
-            return await future
-        except BaseException:
-            core.forget_request(token)
-            raise
-
-    async def _init_request_sub(self) -> None:
-        """Subscribes to the inbox that all new-style requests share."""
-        prefix = self._inbox_prefix + b"." + self._nuid.next() + b"."
-        self._resp_sub_prefix = prefix
-        self._native().set_reply_prefix(prefix.decode())
-        await self.subscribe(prefix.decode() + "*", cb=self._request_sub_callback)
-
-    async def _request_sub_callback(self, msg: Msg) -> None:
-        """Answers a request, where `subscribe` was replaced by code that wraps callbacks."""
-        self._native().answer_request(msg.subject, msg)
-
-    def _is_request_handler(self, cb: Any) -> bool:
-        """Whether the core can answer requests itself instead of calling `cb`."""
-        return getattr(cb, "__func__", None) is Client._request_sub_callback
-
-    async def _request_old_style(self, subject: str, payload: bytes, timeout: float = 1) -> Msg:
-        inbox = self.new_inbox()
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        sub = await self.subscribe(inbox, future=future, max_msgs=1)
-        await sub.unsubscribe(limit=1)
-        await self.publish(subject, payload, reply=inbox)
-        try:
-            msg = await asyncio.wait_for(future, timeout)
-        except asyncio.TimeoutError:
-            await sub.unsubscribe()
-            future.cancel()
-            raise errors.TimeoutError from None
-        if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
-            raise errors.NoRespondersError
-        return msg
-
-    def new_inbox(self) -> str:
-        """Returns a subject that nobody else uses, for replies."""
-        return (self._inbox_prefix + b"." + self._nuid.next()).decode()
-
     async def rtt(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> float:
         """Returns the seconds that a PING/PONG round trip takes.
 
@@ -651,109 +482,6 @@ class Client(Lifecycle, AssignableCallbacks):
         except asyncio.TimeoutError:
             raise errors.FlushTimeoutError from None
 
-    @property
-    def connected_url(self) -> Optional[ParseResult]:
-        """URL of the server connected to; ``None`` while there is none."""
-        if self._current_server and self.is_connected:
-            return self._current_server.uri
-        return None
-
-    @property
-    def servers(self) -> List[ParseResult]:
-        """URLs of the pool."""
-        return [server.uri for server in self._server_pool]
-
-    @property
-    def discovered_servers(self) -> List[ParseResult]:
-        """URLs of the pool that the cluster has told of."""
-        return [server.uri for server in self._server_pool if server.discovered]
-
-    @property
-    def server_pool(self) -> List[Server]:
-        """A copy of the pool."""
-        return [Server(uri=srv.uri, reconnects=srv.reconnects) for srv in self._server_pool]
-
-    def set_server_pool(self, servers: List[str]) -> None:
-        """Replaces the pool; used from the next reconnect attempt on.
-
-        Servers that stay keep their attempt counts.
-
-        :raises nats.errors.ConnectionClosedError: the client is closed.
-        :raises nats.errors.Error: a URL can't be used; the pool stays as it was.
-        """
-        if self.is_closed:
-            raise errors.ConnectionClosedError
-        old = {server.uri.netloc: server for server in reversed(self._server_pool)}
-        pool: List[Srv] = []
-        for url in servers:
-            server = Srv(parse_server_uri(url))
-            check_supported([server.uri.scheme])
-            known = old.get(server.uri.netloc)
-            if known is not None:
-                server.reconnects = known.reconnects
-                server.did_connect = known.did_connect
-                server.last_attempt = known.last_attempt
-            pool.append(server)
-        self._server_pool = pool
-        current = self._current_server
-        if current is not None and pool:
-            same = (server for server in pool if server.uri.netloc == current.uri.netloc)
-            self._current_server = next(same, pool[0])
-
-    @property
-    def stats(self) -> Dict[str, int]:
-        """Counters: ``in_msgs``, ``out_msgs``, ``in_bytes``, ``out_bytes`` (payload bytes),
-        ``reconnects``, ``errors_received``. One dict, brought up to date on each access."""
-        self._refresh_stats()
-        return self._stats
-
-    def _refresh_stats(self) -> None:
-        counted = self._core.counters()
-        names = ("in_msgs", "out_msgs", "in_bytes", "out_bytes")
-        for name, now, before in zip(names, counted, self._counted):
-            self._stats[name] += now - before
-        self._counted = counted
-
-    @property
-    def max_payload(self) -> int:
-        """Bytes that the server accepts in one payload."""
-        return self._core.max_payload
-
-    @property
-    def client_id(self) -> Optional[int]:
-        """The server's number for this connection."""
-        return self._client_id
-
-    @property
-    def client_ip(self) -> Optional[str]:
-        """Our address as the server sees it."""
-        return self._client_ip
-
-    @property
-    def last_error(self) -> Optional[Exception]:
-        """The last error of the connection."""
-        return self._err
-
-    @property
-    def pending_data_size(self) -> int:
-        """Bytes of output that haven't been written to the socket."""
-        return self._core.pending_size
-
-    @property
-    def connected_server_version(self) -> ServerVersion:
-        """Version of the server connected to; ``0.0.0-unknown`` before the first."""
-        if self._current_server and self._current_server.server_version:
-            return ServerVersion(self._current_server.server_version)
-        return ServerVersion("0.0.0-unknown")
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """The TLS context of this client, a default one if none was given."""
-        context = self.options.get("tls") if "tls" in self.options else ssl.create_default_context()
-        if context is None:
-            raise errors.Error("nats: no ssl context provided")
-        return context
-
     async def __aenter__(self) -> Client:
         """Makes the client usable in ``async with``."""
         return self
@@ -762,14 +490,14 @@ class Client(Lifecycle, AssignableCallbacks):
         """Closes the client."""
         await self._close(Client.CLOSED, do_cbs=True)
 
-    def jetstream(self, **opts: Any) -> JetStreamContext:
+    def jetstream(self, **opts: Any) -> NoReturn:
         """JetStream isn't part of this release.
 
         :raises nats.errors.Error: always.
         """
         raise errors.Error("nats: JetStream is not supported by this release of fastnats")
 
-    def jsm(self, **opts: Any) -> JetStreamManager:
+    def jsm(self, **opts: Any) -> NoReturn:
         """JetStream isn't part of this release.
 
         :raises nats.errors.Error: always.

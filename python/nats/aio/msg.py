@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional, Union
 
 from nats._core import Message
 from nats._spellings import AckTexts, NoReplySubjectError
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 # Reply subject of a JetStream message (ADR-15), without and with domain:
 # $JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<time>.<pending>
-# $JS.ACK.<domain>.<account hash>.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<time>.<pending>[.<random>]
+# $JS.ACK.<domain>.<account hash>.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<time>.<pending>
+# with a random token behind it in some versions.
 _V1_TOKEN_COUNT = 9
 _V2_MIN_TOKEN_COUNT = 11
 
@@ -35,7 +36,7 @@ class Msg(Message):
     subject: str = ""
     reply: str = ""
     data: bytes = b""
-    headers: Optional[Dict[str, str]] = None
+    headers: Optional[dict[str, str]] = None
 
     _metadata: Optional[Metadata] = None
     _ackd: bool = False
@@ -62,7 +63,7 @@ class Msg(Message):
         NumPending = 10
 
     @property
-    def header(self) -> Optional[Dict[str, str]]:
+    def header(self) -> Optional[dict[str, str]]:
         """The headers, as ``headers``."""
         return self.headers
 
@@ -147,7 +148,7 @@ class Msg(Message):
             self._metadata = Msg.Metadata._from_reply(self.reply)
         return self._metadata
 
-    def _get_metadata_fields(self, reply: Optional[str]) -> List[str]:
+    def _get_metadata_fields(self, reply: Optional[str]) -> list[str]:
         return Msg.Metadata._get_metadata_fields(reply)
 
     def _check_reply(self) -> None:
@@ -180,7 +181,7 @@ class Msg(Message):
             stream: int
 
         @classmethod
-        def _get_metadata_fields(cls, reply: Optional[str]) -> List[str]:
+        def _get_metadata_fields(cls, reply: Optional[str]) -> list[str]:
             if not reply:
                 raise NotJSMessageError
             tokens = reply.split(".")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from typing import TYPE_CHECKING, Any, AsyncIterator, Awaitable, Callable, Optional
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Optional
 
 from nats import errors
 from nats._core import SubscriptionCore
@@ -163,7 +164,7 @@ class Subscription:
             raise errors.ConnectionClosedError
         if self._cb:
             raise errors.Error("nats: next_msg cannot be used in async subscriptions")
-        msg = self._core.pop()
+        msg: Msg | None = self._core.pop()
         if msg is None:
             return await self._wait_for_next_msg(timeout)
         return msg
@@ -180,7 +181,7 @@ class Subscription:
                 if self._conn.is_closed:
                     raise errors.ConnectionClosedError from None
                 raise errors.TimeoutError from None
-            msg = core.pop()
+            msg: Msg | None = core.pop()
             if msg is not None:
                 return msg
             if self._conn.is_closed:
@@ -324,7 +325,7 @@ class _SubscriptionMessageIterator:
         return self
 
     async def __anext__(self) -> Msg:
-        msg = self._core.pop()
+        msg: Msg | None = self._core.pop()
         if msg is None:
             return await self._wait()
         return msg
@@ -336,6 +337,6 @@ class _SubscriptionMessageIterator:
             if core.pending_msgs == 0 and (core.stopped or sub._is_complete()):
                 raise StopAsyncIteration
             await sub._ready()
-            msg = core.pop()
+            msg: Msg | None = core.pop()
             if msg is not None:
                 return msg

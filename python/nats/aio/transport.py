@@ -8,7 +8,7 @@ from __future__ import annotations
 import abc
 import asyncio
 import ssl
-from typing import Dict, List, Optional, Union
+from typing import Optional, Union
 from urllib.parse import ParseResult
 
 from nats.errors import ProtocolError
@@ -38,7 +38,7 @@ class Transport(abc.ABC):
         """Queues bytes; `drain` sends them."""
 
     @abc.abstractmethod
-    def writelines(self, payload: List[bytes]) -> None:
+    def writelines(self, payload: list[bytes]) -> None:
         """Queues several pieces."""
 
     @abc.abstractmethod
@@ -122,7 +122,7 @@ class TcpTransport(Transport):
     def write(self, payload: bytes) -> None:
         self._writer().write(payload)
 
-    def writelines(self, payload: List[bytes]) -> None:
+    def writelines(self, payload: list[bytes]) -> None:
         self._writer().writelines(payload)
 
     async def read(self, buffer_size: int) -> bytes:
@@ -152,7 +152,7 @@ class TcpTransport(Transport):
 class WebSocketTransport(Transport):
     """WebSocket; not part of this release: making one raises an error that says so."""
 
-    def __init__(self, ws_headers: Optional[Dict[str, List[str]]] = None) -> None:
+    def __init__(self, ws_headers: Optional[dict[str, list[str]]] = None) -> None:
         raise ImportError("nats: WebSocket connections are not supported by this release")
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
@@ -170,7 +170,7 @@ class WebSocketTransport(Transport):
     def write(self, payload: bytes) -> None:
         raise ProtocolError
 
-    def writelines(self, payload: List[bytes]) -> None:
+    def writelines(self, payload: list[bytes]) -> None:
         raise ProtocolError
 
     async def read(self, buffer_size: int) -> bytes:

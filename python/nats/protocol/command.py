@@ -5,7 +5,7 @@ The client encodes its own in the native core; these are for tools and tests.
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 PUB_OP = "PUB"
 HPUB_OP = "HPUB"

@@ -1,0 +1,119 @@
+"""Finding a server again after a connection was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from random import shuffle
+
+from nats import errors
+
+from ._lifecycle import CLOSED, RECONNECTING, Lifecycle
+from ._servers import ReconnectToServerHandler, Server
+
+
+class Reconnecting(Lifecycle):
+    """The way from a lost connection to a new one with the same subscriptions."""
+
+    async def force_reconnect(self) -> None:
+        """Leaves the current server and connects anew; does nothing while not connected."""
+        if not self.is_connected or not self.options["allow_reconnect"]:
+            return
+        self._start_reconnecting()
+
+    def _start_reconnecting(self) -> None:
+        self._status = RECONNECTING
+        self._cancel(self._reconnection_task)
+        self._reconnection_task = asyncio.get_running_loop().create_task(self._attempt_reconnect())
+
+    async def _attempt_reconnect(self) -> None:
+        self._cancel(self._reading_task)
+        self._cancel(self._ping_interval_task)
+        self._drop_link()
+        self._err = None
+        if self._disconnected_cb is not None:
+            await self._disconnected_cb()
+        if self.is_closed:
+            return
+        if not self.options.get("dont_randomize"):
+            shuffle(self._server_pool)
+        while True:
+            try:
+                if self._reconnect_to_server_handler is not None:
+                    if not await self._connect_to_chosen_server(self._reconnect_to_server_handler):
+                        continue
+                else:
+                    await self._select_next_server()
+                await self._process_connect_init()
+                await self._resume()
+                return
+            except errors.NoServersError as error:
+                self._err = error
+                await self._close(CLOSED)
+                return
+            except (OSError, errors.Error, asyncio.TimeoutError) as error:
+                if self.is_closed:
+                    return
+                self._err = error
+                await self._error_cb(error)
+                self._status = RECONNECTING
+                self._count_attempt(self._current_server)
+            except asyncio.CancelledError:
+                return
+
+    async def _resume(self) -> None:
+        """Takes up service on a new connection: subscriptions first, then pending output."""
+        self._stats["reconnects"] += 1
+        assert self._current_server
+        self._current_server.did_connect = True
+        self._current_server.reconnects = 0
+        core = self._native()
+        core.send_urgent(self._subscribe_commands())
+        core.release()
+        self._start_tasks()
+        await self.flush()
+        if self._reconnected_cb is not None:
+            await self._reconnected_cb()
+
+    def _subscribe_commands(self) -> bytes:
+        """Replays the subscriptions, each with what is left of its auto-unsubscribe limit."""
+        commands: list[str] = []
+        for sid, sub in list(self._subs.items()):
+            remaining = sub._max_msgs - sub._received
+            if sub._max_msgs > 0 and remaining <= 0:
+                del self._subs[sid]
+                continue
+            commands.append(f"SUB {sub._subject} {sub._queue or ''} {sid}\r\n")
+            if sub._max_msgs > 0:
+                commands.append(f"UNSUB {sid} {remaining}\r\n")
+        return "".join(commands).encode()
+
+    async def _connect_to_chosen_server(self, handler: ReconnectToServerHandler) -> bool:
+        """Has `reconnect_to_server_handler` choose; false if that failed."""
+        max_attempts = self.options["max_reconnect_attempts"]
+        eligible = [
+            server
+            for server in self._server_pool
+            if max_attempts <= 0 or server.reconnects <= max_attempts
+        ]
+        if not eligible:
+            raise errors.NoServersError
+        snapshot = [Server(uri=server.uri, reconnects=server.reconnects) for server in eligible]
+        try:
+            selected, delay = handler(snapshot, self._server_info.copy())
+        except Exception as error:
+            await self._error_cb(error)
+            # A handler that always fails must not keep the loop from other tasks.
+            await asyncio.sleep(0)
+            return False
+        server = eligible[0]
+        if selected is not None:
+            same = [known for known in eligible if known.uri.netloc == selected.uri.netloc]
+            if same:
+                server = same[0]
+            else:
+                await self._error_cb(errors.ServerNotInPoolError())
+        self._current_server = server
+        if delay > 0:
+            await asyncio.sleep(delay)
+        await self._connect_to_server(server)
+        return True

@@ -1,0 +1,121 @@
+"""Request and reply."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Optional
+
+from nats import errors
+from nats._core import check_publish_subject
+from nats.nuid import NUID
+
+from ._lifecycle import Lifecycle
+from ._types import DEFAULT_INBOX_PREFIX, NO_RESPONDERS_STATUS
+
+if TYPE_CHECKING:
+    from .msg import Msg
+    from .subscription import Subscription
+
+
+class Requests(Lifecycle):
+    """Requests through one shared inbox, or through a subscription each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._nuid = NUID()
+        self._inbox_prefix = bytearray(DEFAULT_INBOX_PREFIX)
+        self._skip_subject_validation = False
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: Optional[dict[str, str]] = None,
+    ) -> None:
+        raise AssertionError("Client implements this")
+
+    async def subscribe(self, subject: str, *args: Any, **options: Any) -> Subscription:
+        raise AssertionError("Client implements this")
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,
+        old_style: bool = False,
+        headers: Optional[dict[str, Any]] = None,
+    ) -> Msg:
+        """Publishes a request and waits for the first answer.
+
+        :param timeout: seconds; ``None`` waits forever.
+        :param old_style: use a subscription per request instead of a shared inbox; takes no
+            headers.
+        :raises nats.errors.NoRespondersError: nobody is subscribed to the subject.
+        :raises nats.errors.TimeoutError: no answer in time.
+        """
+        if not self._skip_subject_validation:
+            check_publish_subject(subject or "")
+        if old_style:
+            return await self._request_old_style(subject, payload, timeout=timeout)
+        msg = await self._request_new_style(subject, payload, timeout=timeout, headers=headers)
+        if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
+            raise errors.NoRespondersError
+        return msg
+
+    async def _request_new_style(
+        self,
+        subject: str,
+        payload: bytes,
+        timeout: float = 1,
+        headers: Optional[dict[str, Any]] = None,
+    ) -> Msg:
+        if self.is_draining_pubs:
+            raise errors.ConnectionDrainingError
+        if not self._resp_sub_prefix:
+            await self._init_request_sub()
+        core = self._native()
+        inbox, future, token = core.open_request(timeout)
+        try:
+            await self.publish(subject, payload, reply=inbox, headers=headers)
+            core.kick_if_alone()
+            msg: Msg = await future
+            return msg
+        except BaseException:
+            core.forget_request(token)
+            raise
+
+    async def _init_request_sub(self) -> None:
+        """Subscribes to the inbox that all new-style requests share."""
+        prefix = self._inbox_prefix + b"." + self._nuid.next() + b"."
+        self._resp_sub_prefix = prefix
+        self._native().set_reply_prefix(prefix.decode())
+        await self.subscribe(prefix.decode() + "*", cb=self._request_sub_callback)
+
+    async def _request_sub_callback(self, msg: Msg) -> None:
+        """Answers a request, where `subscribe` was replaced by code that wraps callbacks."""
+        self._native().answer_request(msg.subject, msg)
+
+    def _is_request_handler(self, cb: Any) -> bool:
+        """Whether the core can answer requests itself instead of calling `cb`."""
+        return getattr(cb, "__func__", None) is Requests._request_sub_callback
+
+    async def _request_old_style(self, subject: str, payload: bytes, timeout: float = 1) -> Msg:
+        inbox = self.new_inbox()
+        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
+        sub = await self.subscribe(inbox, future=future, max_msgs=1)
+        await sub.unsubscribe(limit=1)
+        await self.publish(subject, payload, reply=inbox)
+        try:
+            msg = await asyncio.wait_for(future, timeout)
+        except asyncio.TimeoutError:
+            await sub.unsubscribe()
+            future.cancel()
+            raise errors.TimeoutError from None
+        if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
+            raise errors.NoRespondersError
+        return msg
+
+    def new_inbox(self) -> str:
+        """Returns a subject that nobody else uses, for replies."""
+        return (self._inbox_prefix + b"." + self._nuid.next()).decode()

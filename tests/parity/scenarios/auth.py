@@ -1,0 +1,154 @@
+"""Credentials, and what the client tells the server about itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fake_server import FakeConnection, FakeServer
+
+from parity.harness import Context, scenario
+
+USERS = 'authorization { users: [{user: "bob", password: "secret"}] }'
+TOKEN = 'authorization { token: "t0ken" }'
+FAST = {"reconnect_time_wait": 0.02, "max_reconnect_attempts": 1}
+
+
+async def try_each(ctx: Context, cases: dict[str, tuple[str, dict[str, Any]]]) -> None:
+    for label, (url, options) in cases.items():
+        nc = ctx.client()
+        given = {**ctx.callbacks(), **FAST, "allow_reconnect": False, **options}
+        await ctx.attempt(label, nc.connect(url, **given))
+        ctx.say("connected", nc.is_connected, "last_error", nc.last_error)
+
+
+@scenario(config=USERS)
+async def user_and_password(ctx: Context) -> None:
+    address = ctx.server.address
+    await try_each(
+        ctx,
+        {
+            "options": (ctx.url, {"user": "bob", "password": "secret"}),
+            "callables": (ctx.url, {"user": lambda: "bob", "password": lambda: "secret"}),
+            "in the URL": (f"nats://bob:secret@{address}", {}),
+            "without scheme": (f"bob:secret@{address}", {}),
+            "wrong": (ctx.url, {"user": "bob", "password": "wrong"}),
+            "wrong in the URL": (f"nats://bob:wrong@{address}", {}),
+            "missing": (ctx.url, {}),
+            "only the user": (ctx.url, {"user": "bob"}),
+            "options win": (f"nats://x:y@{address}", {"user": "bob", "password": "secret"}),
+        },
+    )
+
+
+@scenario(config=TOKEN)
+async def token(ctx: Context) -> None:
+    address = ctx.server.address
+    await try_each(
+        ctx,
+        {
+            "option": (ctx.url, {"token": "t0ken"}),
+            "callable": (ctx.url, {"token": lambda: "t0ken"}),
+            "in the URL": (f"nats://t0ken@{address}", {}),
+            "wrong": (ctx.url, {"token": "wrong"}),
+            "missing": (ctx.url, {}),
+        },
+    )
+
+
+@scenario(config=USERS)
+async def wrong_password_with_reconnect(ctx: Context) -> None:
+    nc = ctx.client()
+    options = {**ctx.callbacks(), **FAST, "user": "bob", "password": "wrong"}
+    await ctx.attempt("connect", nc.connect(ctx.url, **options))
+    ctx.say("last_error", nc.last_error, "closed", nc.is_closed, "servers", nc.servers)
+
+
+@scenario(config=USERS)
+async def wrong_password_verbose(ctx: Context) -> None:
+    nc = ctx.client()
+    options = {**ctx.callbacks(), "user": "bob", "password": "wrong", "verbose": True}
+    await ctx.attempt("connect", nc.connect(ctx.url, allow_reconnect=False, **options))
+
+
+@scenario(config=USERS)
+async def callable_that_raises(ctx: Context) -> None:
+    def password() -> str:
+        raise LookupError("no password today")
+
+    nc = ctx.client()
+    options = {**ctx.callbacks(), **FAST, "user": "bob", "password": password}
+    await ctx.attempt("connect", nc.connect(ctx.url, **options))
+    ctx.say("connected", nc.is_connected)
+
+
+@scenario(start=False)
+async def what_the_client_says_about_itself(ctx: Context) -> None:
+    cases: dict[str, dict[str, Any]] = {
+        "defaults": {},
+        "all set": {"name": "me", "verbose": False, "pedantic": True, "no_echo": True},
+        "user": {"user": "u", "password": "p"},
+        "user and token": {"user": "u", "password": "p", "token": "t"},
+        "token and lone user": {"user": "u", "token": "t"},
+        "empty": {"user": "", "password": ""},
+    }
+    prefixes = {"u in url": "u@", "u:p in url": "u:p@", "quoted": "a%40b:c%3Ad@", "no user": ":p@"}
+    cases.update({label: {"prefix": prefix} for label, prefix in prefixes.items()})
+
+    async def handle(client: FakeConnection) -> None:
+        await client.handshake()
+        await client.serve()
+
+    async with FakeServer(handle) as server:
+        for label, given in cases.items():
+            options = dict(given)
+            prefix = options.pop("prefix", "")
+            await ctx.connect(f"nats://{prefix}{server.host}:{server.port}", **options)
+            sent = server.connections[-1].connect_options
+            # These two are the client's own.
+            for own in ("lang", "version"):
+                ctx.say(own, type(sent.pop(own)).__name__)
+            ctx.say(label, sorted(sent.items()))
+
+
+@scenario(start=False)
+async def nkey_signature(ctx: Context) -> None:
+    def signature(nonce: str) -> bytes:
+        ctx.say("signing", nonce)
+        return b"c2lnbmVk"
+
+    def jwt() -> bytes:
+        return b"a.jwt"
+
+    async with FakeServer(info={"nonce": "abc", "auth_required": True}) as server:
+        for options in (
+            {"signature_cb": signature},
+            {"signature_cb": signature, "user_jwt_cb": jwt},
+            {"signature_cb": signature, "user_jwt_cb": jwt, "token": "t"},
+        ):
+            await ctx.connect(server.url, **options)
+            sent = server.connections[-1].connect_options
+            names = ("auth_token", "jwt", "nkey", "sig", "user", "pass")
+            ctx.say({name: sent[name] for name in names if name in sent})
+
+
+@scenario
+async def verbose_and_pedantic(ctx: Context) -> None:
+    nc = await ctx.connect(verbose=True, pedantic=True)
+    sub = await nc.subscribe("foo")
+    for number in range(3):
+        await nc.publish("foo", b"%d" % number)
+    await nc.flush()
+    ctx.say([(await sub.next_msg()).data for _ in range(3)])
+    ctx.say("connected", nc.is_connected, nc.stats)
+
+
+@scenario
+async def no_echo(ctx: Context) -> None:
+    deaf = await ctx.connect(no_echo=True)
+    other = await ctx.connect()
+    sub = await deaf.subscribe("foo")
+    await deaf.flush()
+    await deaf.publish("foo", b"own")
+    await deaf.flush()
+    await other.publish("foo", b"other's")
+    ctx.say((await sub.next_msg()).data, sub.pending_msgs, sub.delivered)
