@@ -14,7 +14,7 @@ async def main(url: str) -> None:
 
     await nc.subscribe("greet.*", cb=handler)
     iterated = await nc.subscribe("greet.sue")
-    single = await nc.subscribe("greet.>")
+    single = await nc.subscribe("greet.joe")
 
     await nc.publish("greet.joe", b"hello")
     await nc.publish("greet.sue", b"hi", headers={"Language": "en"})

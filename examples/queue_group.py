@@ -25,8 +25,10 @@ async def main(url: str) -> None:
     for number in range(MESSAGES):
         await publisher.publish("jobs", b"%d" % number)
         if number == MESSAGES // 2:
-            await workers["cid"].drain()
+            await publisher.flush()
+            draining = asyncio.create_task(workers["cid"].drain())
     await publisher.drain()
+    await draining
     await workers["ann"].drain()
     await workers["bob"].drain()
 

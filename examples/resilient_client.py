@@ -7,6 +7,7 @@ from nats.embedded import Server
 
 
 async def main(server: Server) -> None:
+    disconnected = asyncio.Event()
     reconnected = asyncio.Event()
 
     async def on_error(error: Exception) -> None:
@@ -14,6 +15,7 @@ async def main(server: Server) -> None:
 
     async def on_disconnected() -> None:
         print("disconnected")
+        disconnected.set()
 
     async def on_reconnected() -> None:
         print("reconnected")
@@ -35,8 +37,7 @@ async def main(server: Server) -> None:
     await nc.flush()
 
     await server.ashutdown()
-    while nc.is_connected:
-        await asyncio.sleep(0.01)
+    await disconnected.wait()
     await nc.publish("news", b"written while disconnected")
     print("pending bytes:", nc.pending_data_size)
 
