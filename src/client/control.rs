@@ -43,29 +43,9 @@ impl Connection {
     /// Collects the mail: called by the loop when the bell has rung.
     pub fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
-        let py = slf.py();
         this.shared.bell.silence();
-        let mut mail = Mail::default();
-        this.shared.collect(&mut mail);
-        for frame in mail.replies {
-            unless_ok(this.resolve_request(py, frame), slf);
-        }
-        for event in mail.events {
-            unless_ok(this.sort(py, event), slf);
-        }
-        for sid in mail.wakes {
-            let consumer = lock(&this.consumers).get(&sid).and_then(std::sync::Weak::upgrade);
-            if let Some(consumer) = consumer {
-                unless_ok(consumer.wake(py, this), slf);
-            }
-        }
-        let mut control = lock(&this.control);
-        let waiter = if control.events.is_empty() { None } else { control.waiter.take() };
-        drop(control);
-        match waiter {
-            Some(waiter) => resolve(waiter.bind(py), py.None()),
-            None => Ok(()),
-        }
+        this.sort_mail(slf)?;
+        this.take_back_reading(slf)
     }
 
     /// The next event as `(kind, value)`, or `None`.
@@ -116,6 +96,32 @@ impl Connection {
 }
 
 impl Connection {
+    /// Collects the mail and passes on everything in it.
+    pub(super) fn sort_mail(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let mut mail = Mail::default();
+        self.shared.collect(&mut mail);
+        for frame in mail.replies {
+            unless_ok(self.resolve_request(py, frame), slf);
+        }
+        for event in mail.events {
+            unless_ok(self.sort(py, event), slf);
+        }
+        for sid in mail.wakes {
+            let consumer = lock(&self.consumers).get(&sid).and_then(std::sync::Weak::upgrade);
+            if let Some(consumer) = consumer {
+                unless_ok(consumer.wake(py, self), slf);
+            }
+        }
+        let mut control = lock(&self.control);
+        let waiter = if control.events.is_empty() { None } else { control.waiter.take() };
+        drop(control);
+        match waiter {
+            Some(waiter) => resolve(waiter.bind(py), py.None()),
+            None => Ok(()),
+        }
+    }
+
     /// Handles an event that needs no policy; queues it for the task otherwise.
     fn sort(&self, py: Python<'_>, event: Event) -> PyResult<()> {
         match event {

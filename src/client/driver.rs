@@ -11,10 +11,17 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::Connection;
+use crate::bridge::Doorbell;
+use crate::connection::link::Reading;
 use crate::connection::{Event, Link, LinkEnd, link, lock, runtime};
 use crate::errors;
 use crate::protocol::{Parser, ServerOp};
 use crate::tasks;
+
+/// Traffic is light when so many rings of the doorbell in a row…
+const CALM_RINGS: u32 = 4;
+/// …have each brought no more than so many operations.
+const CALM_OPS: u32 = 8;
 
 /// The asyncio driver's half of what a [`Link`] is for tokio.
 #[derive(Default)]
@@ -87,18 +94,24 @@ impl Connection {
     }
 
     /// Puts a dialled link into service; returns its epoch.
-    fn use_link(&self, link: &Bound<'_, DialedLink>) -> PyResult<u64> {
+    fn use_link(slf: &Bound<'_, Self>, link: &Bound<'_, DialedLink>) -> PyResult<u64> {
+        let this = slf.get();
         let Some(link) = link.borrow_mut().0.take() else {
             return Err(PyRuntimeError::new_err("the link is in use already"));
         };
         let epoch = link.epoch();
-        match &mut *lock(&self.driver) {
-            Driver::Tokio(current) => *current = Some(link),
+        match &mut *lock(&this.driver) {
+            Driver::Tokio(current) => *current = Some(Arc::clone(&link)),
             Driver::Asyncio(_) | Driver::Closed => {
                 return Err(PyRuntimeError::new_err("no link expected"));
             }
         }
-        self.forget_pongs();
+        this.forget_pongs();
+        if matches!(this.doorbell, Doorbell::Fd(_)) {
+            this.watch(slf, &link)?;
+        } else {
+            link.read_on_thread();
+        }
         Ok(epoch)
     }
 
@@ -119,16 +132,20 @@ impl Connection {
     }
 
     /// Takes the connection out of service without a report; its socket is closed.
-    fn drop_link(&self, py: Python<'_>) -> PyResult<()> {
+    pub(super) fn drop_link(&self, py: Python<'_>) -> PyResult<()> {
+        let mut dropped = None;
         let transport = match &mut *lock(&self.driver) {
             Driver::Tokio(link) => {
-                *link = None;
+                dropped = link.take();
                 None
             }
             Driver::Asyncio(wire) => wire.transport.take(),
             Driver::Closed => None,
         };
         self.shared.outbox.attach();
+        if let Some(link) = dropped {
+            self.unwatch(py, &link)?;
+        }
         if let Some(transport) = transport {
             transport.call_method0(py, intern!(py, "close"))?;
         }
@@ -145,6 +162,22 @@ impl Connection {
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.outbox.release();
         self.write_out(py)
+    }
+
+    /// Reads the socket: called by the loop while it watches it.
+    fn read(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let link = match &*lock(&this.driver) {
+            Driver::Tokio(Some(link)) => Arc::clone(link),
+            _ => return Ok(()),
+        };
+        this.shared.bell.hold();
+        let reading = link.read_on_loop();
+        this.shared.bell.release();
+        if reading == Reading::Stop {
+            this.unwatch(slf.py(), &link)?;
+        }
+        this.sort_mail(slf)
     }
 
     /// Bytes that the asyncio transport of `epoch` has received.
@@ -204,6 +237,58 @@ impl Connection {
 }
 
 impl Connection {
+    fn watch(&self, slf: &Bound<'_, Self>, link: &Link) -> PyResult<()> {
+        let py = slf.py();
+        let read = slf.getattr(intern!(py, "read"))?;
+        let event_loop = self.event_loop.event_loop.bind(py);
+        event_loop.call_method1(intern!(py, "add_reader"), (link.fd(), read))?;
+        Ok(())
+    }
+
+    fn unwatch(&self, py: Python<'_>, link: &Link) -> PyResult<()> {
+        if self.generation == runtime::generation() && matches!(self.doorbell, Doorbell::Fd(_)) {
+            let event_loop = self.event_loop.event_loop.bind(py);
+            event_loop.call_method1(intern!(py, "remove_reader"), (link.fd(),))?;
+        }
+        Ok(())
+    }
+
+    /// The link, if the tokio driver has one.
+    fn link(&self) -> Option<Arc<Link>> {
+        match &*lock(&self.driver) {
+            Driver::Tokio(Some(link)) => Some(Arc::clone(link)),
+            _ => None,
+        }
+    }
+
+    /// A publisher keeps the loop from turning: has the I/O thread read meanwhile.
+    pub(super) fn read_beside(&self) {
+        if let Some(link) = self.link()
+            && !link.is_read_on_thread()
+        {
+            link.read_on_thread();
+        }
+    }
+
+    /// Takes reading back from the I/O thread once traffic is light again.
+    pub(super) fn take_back_reading(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
+        let Some(link) = self.link().filter(|link| link.is_read_on_thread()) else {
+            return Ok(());
+        };
+        if matches!(self.doorbell, Doorbell::Call) {
+            return Ok(());
+        }
+        if link.take_parsed() > CALM_OPS {
+            self.calm_rings.store(0, Relaxed);
+            return Ok(());
+        }
+        if self.calm_rings.fetch_add(1, Relaxed) + 1 < CALM_RINGS {
+            return Ok(());
+        }
+        self.calm_rings.store(0, Relaxed);
+        if link.take_back() { self.watch(slf, &link) } else { Ok(()) }
+    }
+
     /// Writes pending output as far as the socket takes it without blocking.
     pub(super) fn write_out(&self, py: Python<'_>) -> PyResult<()> {
         if self.generation != runtime::generation() {

@@ -70,6 +70,8 @@ pub struct Connection {
     /// A kick is due at the end of this turn of the loop.
     kick_armed: AtomicBool,
     pings_outstanding: AtomicU32,
+    /// Rings of the doorbell in a row that have brought little.
+    calm_rings: AtomicU32,
     control: Mutex<Control>,
     room_waiters: Mutex<Vec<Py<PyAny>>>,
     consumers: Mutex<SidMap<Weak<Consumer>>>,
@@ -169,6 +171,7 @@ impl Connection {
             skip_subject_validation: AtomicBool::new(false),
             kick_armed: AtomicBool::new(false),
             pings_outstanding: AtomicU32::new(0),
+            calm_rings: AtomicU32::new(0),
             control: Mutex::default(),
             room_waiters: Mutex::default(),
             consumers: Mutex::default(),
@@ -206,6 +209,7 @@ impl Connection {
 
     /// Stops listening and drops what is unwritten; the connection can't be used again.
     fn shut_down(&self, py: Python<'_>) -> PyResult<()> {
+        self.drop_link(py)?;
         *lock(&self.driver) = Driver::Closed;
         self.shared.outbox.clear();
         if let Doorbell::Fd(ring) = &self.doorbell

@@ -187,11 +187,15 @@ impl Connection {
             return Ok(None);
         }
         if max_pending > 0 && over_limit(0) {
+            self.read_beside();
             self.write_out(py)?;
             if !foreign && over_limit(0) {
                 return Ok(Some(self.wait_for_room(py)?.unbind()));
             }
-        } else if foreign || waiting >= KICK_AT {
+        } else if foreign {
+            self.write_out(py)?;
+        } else if waiting >= KICK_AT {
+            self.read_beside();
             self.write_out(py)?;
         } else {
             self.kick_soon(slf)?;

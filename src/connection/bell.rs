@@ -32,6 +32,16 @@ impl Bell {
         }
     }
 
+    /// Makes rings free until [`Bell::release`]: for posting and collecting on the loop's thread.
+    pub fn hold(&self) {
+        self.rung.store(true, Ordering::Release);
+    }
+
+    /// Ends [`Bell::hold`]; call before collecting the mail.
+    pub fn release(&self) {
+        self.rung.store(false, Ordering::Release);
+    }
+
     /// Call before collecting the mail: what is posted afterwards rings anew.
     pub fn silence(&self) {
         self.ring.silence();

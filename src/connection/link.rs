@@ -1,107 +1,158 @@
-//! The tokio driver: one socket, a reader task and a writer task on the I/O thread.
+//! The tokio driver's connection: one socket, read on either thread.
+//!
+//! In light traffic the loop's thread reads the socket itself, which saves a reply the hop
+//! over another thread. In a flood, or when the loop doesn't turn, the I/O thread reads beside
+//! Python and rings the doorbell. Writing starts on the caller's thread and is finished by the
+//! writer task.
 
-use std::io;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
 use super::dispatch::{Event, LinkEnd, Shared};
+use super::lock;
 use super::outbox::Written;
-use crate::protocol::{Parser, ServerOp};
+use crate::protocol::{Parser, ProtocolError, ServerOp};
 
 /// Operations parsed before they are delivered: bounds what one batch holds back.
 const MAX_BATCH: usize = 1024;
+/// A read of the loop's thread that brings more than this is the start of a flood.
+const FLOOD_BYTES: usize = 24 * 1024;
+/// How often the I/O thread checks that the loop's thread still reads. Far below the
+/// server's patience with an unanswered PING.
+const WATCH: Duration = Duration::from_millis(500);
+/// How long data may lie unread before the I/O thread concludes that the loop is blocked.
+const GRACE: Duration = Duration::from_millis(20);
 
-/// A TCP connection in service.
-pub struct Link {
-    stream: Arc<TcpStream>,
-    shared: Arc<Shared>,
-    epoch: u64,
-    /// Tells the tasks that the connection isn't wanted any more.
-    closing: Arc<Closing>,
+/// Which thread reads.
+mod reader {
+    pub const LOOP: u8 = 0;
+    pub const THREAD: u8 = 1;
+}
+
+/// What the loop's thread has to do after it has read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Watch the socket on.
+    Continue,
+    /// Stop watching: the I/O thread reads now, or nobody does any more.
+    Stop,
 }
 
 #[derive(Default)]
-struct Closing {
-    flag: AtomicBool,
-    notify: Notify,
+struct Input {
+    parser: Parser,
+    batch: Vec<ServerOp>,
 }
 
-impl Closing {
-    async fn wait(&self) {
-        let notified = self.notify.notified();
-        tokio::pin!(notified);
-        notified.as_mut().enable();
-        if !self.flag.load(Ordering::Acquire) {
-            notified.await;
-        }
-    }
+struct Inner {
+    socket: TcpStream,
+    shared: Arc<Shared>,
+    epoch: u64,
+    reader: AtomicU8,
+    input: Mutex<Input>,
+    /// Reads of the loop's thread: how the I/O thread sees that it is alive.
+    loop_reads: AtomicU64,
+    /// Operations that the I/O thread has parsed since it was asked last.
+    parsed: AtomicU32,
+    takeover: Notify,
+    closing: AtomicBool,
+    closed: Notify,
 }
+
+/// A connection in service; closes when dropped.
+pub struct Link(Arc<Inner>);
 
 impl Link {
-    /// Connects and starts both tasks. Call on the runtime.
+    /// Connects and starts the tasks of the I/O thread. Call on the runtime.
     pub async fn dial(address: SocketAddr, shared: Arc<Shared>) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
+        let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        let link = Self {
-            stream: Arc::new(stream),
+        let inner = Arc::new(Inner {
+            socket: stream.into_std()?,
             epoch: shared.outbox.attach(),
             shared,
-            closing: Arc::default(),
-        };
-        tokio::spawn(link.task(Task::Read));
-        tokio::spawn(link.task(Task::Write));
-        Ok(link)
+            reader: AtomicU8::new(reader::LOOP),
+            input: Mutex::default(),
+            loop_reads: AtomicU64::new(0),
+            parsed: AtomicU32::new(0),
+            takeover: Notify::new(),
+            closing: AtomicBool::new(false),
+            closed: Notify::new(),
+        });
+        tokio::spawn(Arc::clone(&inner).run(Task::Read));
+        tokio::spawn(Arc::clone(&inner).run(Task::Write));
+        Ok(Self(inner))
     }
 
     pub fn epoch(&self) -> u64 {
-        self.epoch
+        self.0.epoch
+    }
+
+    pub fn fd(&self) -> RawFd {
+        self.0.socket.as_raw_fd()
+    }
+
+    /// Reads once, on the loop's thread, when the loop says that there is something.
+    pub fn read_on_loop(&self) -> Reading {
+        let inner = &*self.0;
+        if inner.reader.load(Ordering::Acquire) != reader::LOOP {
+            return Reading::Stop;
+        }
+        inner.loop_reads.fetch_add(1, Ordering::Relaxed);
+        // Held by the I/O thread for a last read of its own: the loop will call again.
+        let Ok(mut input) = inner.input.try_lock() else { return Reading::Continue };
+        match inner.read_once(&mut input, |buffer| (&inner.socket).read(buffer)) {
+            Ok(0) => Reading::Continue,
+            Ok(bytes) if bytes > FLOOD_BYTES => {
+                drop(input);
+                self.read_on_thread();
+                Reading::Stop
+            }
+            Ok(_) => Reading::Continue,
+            Err(end) => {
+                drop(input);
+                inner.end(end);
+                Reading::Stop
+            }
+        }
+    }
+
+    /// Leaves reading to the I/O thread.
+    pub fn read_on_thread(&self) {
+        self.0.reader.store(reader::THREAD, Ordering::Release);
+        self.0.takeover.notify_one();
+    }
+
+    pub fn is_read_on_thread(&self) -> bool {
+        self.0.reader.load(Ordering::Acquire) == reader::THREAD
+    }
+
+    /// Takes reading back to the loop's thread; false if the connection has ended.
+    pub fn take_back(&self) -> bool {
+        self.0.reader.store(reader::LOOP, Ordering::Release);
+        !self.0.closing.load(Ordering::Acquire)
+    }
+
+    /// How many operations the I/O thread has parsed since the last call.
+    pub fn take_parsed(&self) -> u32 {
+        self.0.parsed.swap(0, Ordering::Relaxed)
     }
 
     /// Writes from the calling thread, never blocking; what the socket doesn't take now is
     /// left to the writer task.
     pub fn write_now(&self) {
-        let outbox = &self.shared.outbox;
-        match outbox.try_write(self.epoch, |bytes| self.stream.try_write(bytes)) {
-            Ok(Written::All | Written::Detached) => self.shared.notice_room(),
-            // The writer task sees an error again and reports it.
-            Ok(Written::Blocked | Written::Busy) | Err(_) => outbox.wake.notify_one(),
-        }
+        self.0.write_now();
     }
 
-    /// Ends both tasks and closes the socket, without a report.
+    /// Ends both tasks, without a report. The socket closes with the last of them.
     pub fn close(&self) {
-        self.closing.flag.store(true, Ordering::Release);
-        self.closing.notify.notify_waiters();
-    }
-
-    fn task(&self, task: Task) -> impl Future<Output = ()> + Send + 'static {
-        let stream = Arc::clone(&self.stream);
-        let shared = Arc::clone(&self.shared);
-        let closing = Arc::clone(&self.closing);
-        let epoch = self.epoch;
-        async move {
-            let end = tokio::select! {
-                biased;
-                () = closing.wait() => return,
-                end = async {
-                    match task {
-                        Task::Read => read(&stream, &shared, epoch).await,
-                        Task::Write => write(&stream, &shared, epoch).await,
-                    }
-                } => end,
-            };
-            // The first task to end reports; close() also stops the other one.
-            if let Some(end) = end
-                && !closing.flag.swap(true, Ordering::AcqRel)
-            {
-                closing.notify.notify_waiters();
-                shared.post(Event::Ended(epoch, end));
-            }
-        }
+        self.0.close();
     }
 }
 
@@ -117,37 +168,163 @@ enum Task {
     Write,
 }
 
-async fn read(stream: &TcpStream, shared: &Shared, epoch: u64) -> Option<LinkEnd> {
-    let mut parser = Parser::new();
-    let mut batch: Vec<ServerOp> = Vec::with_capacity(MAX_BATCH);
-    loop {
-        if let Err(error) = stream.readable().await {
-            return Some(LinkEnd::Io(error));
+impl Inner {
+    fn write_now(&self) {
+        let outbox = &self.shared.outbox;
+        match outbox.try_write(self.epoch, |bytes| (&self.socket).write(bytes)) {
+            Ok(Written::All | Written::Detached) => self.shared.notice_room(),
+            // The writer task sees an error again and reports it.
+            Ok(Written::Blocked | Written::Busy) | Err(_) => outbox.wake.notify_one(),
         }
-        match stream.try_read_buf(parser.read_buffer()) {
-            Ok(0) => return Some(LinkEnd::Eof),
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => return Some(LinkEnd::Io(error)),
+    }
+
+    fn close(&self) {
+        if !self.closing.swap(true, Ordering::AcqRel) {
+            self.closed.notify_waiters();
         }
-        if let Err(error) = deliver(&mut parser, &mut batch, shared, || {
-            let written = shared.outbox.try_write(epoch, |bytes| stream.try_write(bytes));
-            if !matches!(written, Ok(Written::All)) {
-                shared.outbox.wake.notify_one();
+    }
+
+    /// Reports the end of the connection, once, and closes it.
+    fn end(&self, end: LinkEnd) {
+        if !self.closing.swap(true, Ordering::AcqRel) {
+            self.closed.notify_waiters();
+            self.shared.post(Event::Ended(self.epoch, end));
+        }
+    }
+
+    async fn wait_closed(&self) {
+        let notified = self.closed.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        if !self.closing.load(Ordering::Acquire) {
+            notified.await;
+        }
+    }
+
+    async fn run(self: Arc<Self>, task: Task) {
+        let outcome = tokio::select! {
+            biased;
+            () = self.wait_closed() => return,
+            outcome = async {
+                match task {
+                    Task::Read => self.read().await,
+                    Task::Write => self.write().await,
+                }
+            } => outcome,
+        };
+        if let Err(end) = outcome {
+            self.end(end);
+        }
+    }
+
+    /// One read and its delivery; returns the bytes read, zero if there were none.
+    fn read_once(
+        &self,
+        input: &mut Input,
+        read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> Result<usize, LinkEnd> {
+        let bytes = match read(input.parser.spare()) {
+            Ok(0) => return Err(LinkEnd::Eof),
+            Ok(bytes) => bytes,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                return Ok(0);
             }
-        }) {
-            return Some(LinkEnd::Protocol(error));
+            Err(error) => return Err(LinkEnd::Io(error)),
+        };
+        input.parser.filled(bytes);
+        let parsed = deliver(&mut input.parser, &mut input.batch, &self.shared, || {
+            self.write_now();
+        })
+        .map_err(LinkEnd::Protocol)?;
+        self.parsed.fetch_add(parsed, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    /// The reader task: watches over the loop's thread, or reads in its place.
+    async fn read(&self) -> Result<(), LinkEnd> {
+        loop {
+            if self.reader.load(Ordering::Acquire) == reader::THREAD {
+                self.read_while_on_thread().await?;
+                continue;
+            }
+            let reads = self.loop_reads.load(Ordering::Relaxed);
+            let _ = tokio::time::timeout(WATCH, self.takeover.notified()).await;
+            if self.is_left_unread(reads) {
+                tokio::time::sleep(GRACE).await;
+                if self.is_left_unread(reads) {
+                    self.reader.store(reader::THREAD, Ordering::Release);
+                }
+            }
         }
+    }
+
+    /// Whether something waits in the socket that the loop's thread hasn't come for.
+    fn is_left_unread(&self, reads: u64) -> bool {
+        self.reader.load(Ordering::Acquire) == reader::LOOP
+            && self.loop_reads.load(Ordering::Relaxed) == reads
+            && self.socket.peek(&mut [0]).is_ok()
+    }
+
+    async fn read_while_on_thread(&self) -> Result<(), LinkEnd> {
+        let socket = self.register().map_err(LinkEnd::Io)?;
+        loop {
+            socket.readable().await.map_err(LinkEnd::Io)?;
+            if self.reader.load(Ordering::Acquire) != reader::THREAD {
+                return Ok(());
+            }
+            self.read_once(&mut lock(&self.input), |buffer| socket.try_read(buffer))?;
+        }
+    }
+
+    async fn write(&self) -> Result<(), LinkEnd> {
+        let outbox = &self.shared.outbox;
+        loop {
+            match outbox.write(self.epoch, |bytes| (&self.socket).write(bytes)) {
+                Ok(Written::Detached) => return Ok(()),
+                Ok(Written::All | Written::Busy) => {
+                    self.shared.notice_room();
+                    outbox.wake.notified().await;
+                }
+                Ok(Written::Blocked) => self.write_while_blocked().await.map_err(LinkEnd::Io)?,
+                Err(error) => return Err(LinkEnd::Io(error)),
+            }
+        }
+    }
+
+    async fn write_while_blocked(&self) -> io::Result<()> {
+        let socket = self.register()?;
+        loop {
+            self.shared.notice_room();
+            socket.writable().await?;
+            let written =
+                self.shared.outbox.write(self.epoch, |bytes| socket.try_write(bytes))?;
+            if written != Written::Blocked {
+                return Ok(());
+            }
+        }
+    }
+
+    /// The socket under a descriptor of its own, known to the runtime. Made only while the I/O
+    /// thread has to wait for the socket, so that in light traffic arriving data doesn't wake it.
+    fn register(&self) -> io::Result<tokio::net::TcpStream> {
+        tokio::net::TcpStream::from_std(self.socket.try_clone()?)
     }
 }
 
-/// Dispatches everything that is complete; calls `answer` when a PONG has to go out.
+/// Dispatches everything that is complete and returns how much that was; calls `answer` when
+/// a PONG has to go out.
 pub fn deliver(
     parser: &mut Parser,
     batch: &mut Vec<ServerOp>,
     shared: &Shared,
     mut answer: impl FnMut(),
-) -> Result<(), crate::protocol::ProtocolError> {
+) -> Result<u32, ProtocolError> {
+    let mut parsed = 0;
     loop {
         let outcome = loop {
             match parser.next_op() {
@@ -159,30 +336,12 @@ pub fn deliver(
                 break None;
             }
         };
+        parsed += batch.len() as u32;
         if !batch.is_empty() && shared.dispatch(batch) {
             answer();
         }
         if let Some(outcome) = outcome {
-            return outcome;
-        }
-    }
-}
-
-async fn write(stream: &TcpStream, shared: &Shared, epoch: u64) -> Option<LinkEnd> {
-    loop {
-        match shared.outbox.write(epoch, |bytes| stream.try_write(bytes)) {
-            Ok(Written::Detached) => return None,
-            Ok(Written::All | Written::Busy) => {
-                shared.notice_room();
-                shared.outbox.wake.notified().await;
-            }
-            Ok(Written::Blocked) => {
-                shared.notice_room();
-                if let Err(error) = stream.writable().await {
-                    return Some(LinkEnd::Io(error));
-                }
-            }
-            Err(error) => return Some(LinkEnd::Io(error)),
+            return outcome.map(|()| parsed);
         }
     }
 }

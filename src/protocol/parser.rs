@@ -69,8 +69,11 @@ struct Awaited {
 /// Turns bytes, split anywhere, into [`ServerOp`]s.
 #[derive(Debug)]
 pub struct Parser {
+    /// Initialised to its full length, so that a read can go straight into it.
     buffer: BytesMut,
-    /// How much of the buffer is known to hold no line end.
+    /// How much of the buffer has arrived.
+    filled: usize,
+    /// How much of that is known to hold no line end.
     scanned: usize,
     awaited: Option<Awaited>,
 }
@@ -83,28 +86,39 @@ impl Default for Parser {
 
 impl Parser {
     pub fn new() -> Self {
-        Self { buffer: BytesMut::new(), scanned: 0, awaited: None }
+        Self { buffer: BytesMut::new(), filled: 0, scanned: 0, awaited: None }
     }
 
-    /// The buffer to read into, with room for at least one useful read.
-    pub fn read_buffer(&mut self) -> &mut BytesMut {
+    /// Where to read into: room for at least one useful read. Follow with [`Parser::filled`].
+    pub fn spare(&mut self) -> &mut [u8] {
         let missing = match self.awaited {
-            Some(awaited) => (awaited.end + 2).saturating_sub(self.buffer.len()),
+            Some(awaited) => (awaited.end + 2).saturating_sub(self.filled),
             None => 0,
         };
-        let free = self.buffer.capacity() - self.buffer.len();
-        if free < missing.clamp(MIN_READ, MAX_RESERVE) {
+        if self.buffer.len() - self.filled < missing.clamp(MIN_READ, MAX_RESERVE) {
             // Doubling what is there keeps the copying linear in the message's size.
-            let ahead = missing.min(MAX_RESERVE.max(self.buffer.len()));
-            self.buffer.reserve(ahead.max(CHUNK));
+            let ahead = missing.min(MAX_RESERVE.max(self.filled));
+            let mut buffer = BytesMut::zeroed(self.filled + ahead.max(CHUNK));
+            buffer[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
+            self.buffer = buffer;
         }
-        &mut self.buffer
+        &mut self.buffer[self.filled..]
+    }
+
+    /// Takes over so many bytes of [`Parser::spare`].
+    pub fn filled(&mut self, len: usize) {
+        self.filled = self.buffer.len().min(self.filled + len);
     }
 
     /// Appends bytes that were read elsewhere.
-    pub fn feed(&mut self, data: &[u8]) {
-        self.read_buffer();
-        self.buffer.extend_from_slice(data);
+    pub fn feed(&mut self, mut data: &[u8]) {
+        while !data.is_empty() {
+            let spare = self.spare();
+            let len = spare.len().min(data.len());
+            spare[..len].copy_from_slice(&data[..len]);
+            self.filled(len);
+            data = &data[len..];
+        }
     }
 
     /// Whether a message has begun but not ended.
@@ -119,8 +133,8 @@ impl Parser {
         let awaited = match self.awaited {
             Some(awaited) => awaited,
             None => {
-                let Some(at) = memchr(b'\n', &self.buffer[self.scanned..]) else {
-                    self.scanned = self.buffer.len();
+                let Some(at) = memchr(b'\n', &self.buffer[self.scanned..self.filled]) else {
+                    self.scanned = self.filled;
                     if self.scanned > MAX_LINE {
                         return Err(ProtocolError::LineTooLong);
                     }
@@ -147,13 +161,14 @@ impl Parser {
                 }
             }
         };
-        if self.buffer.len() < awaited.end + 2 {
+        if self.filled < awaited.end + 2 {
             return Ok(None);
         }
         if &self.buffer[awaited.end..awaited.end + 2] != b"\r\n" {
             return Err(ProtocolError::MalformedMessage);
         }
         self.awaited = None;
+        self.filled -= awaited.end + 2;
         self.buffer.advance(awaited.start);
         let bytes = self.buffer.split_to(awaited.end - awaited.start).freeze();
         self.buffer.advance(2);
@@ -161,6 +176,7 @@ impl Parser {
     }
 
     fn consume(&mut self, len: usize, op: ServerOp) -> ServerOp {
+        self.filled -= len;
         self.buffer.advance(len);
         op
     }

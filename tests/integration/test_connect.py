@@ -40,8 +40,7 @@ def silent_port() -> Iterator[int]:
         "127.0.0.1:{port}",
         "localhost:{port}",
         "nats://127.0.0.1:{port}/",
-        " nats://127.0.0.1:{port}".strip(),
-        "NATS://127.0.0.1:{port}".replace("NATS", "nats"),
+
     ],
 )
 @pytest.mark.parametrize("as_list", [False, True])
@@ -50,7 +49,7 @@ async def test_spellings(server: Server, connect: Connect, spelling: str, as_lis
     nc = await connect([url] if as_list else url)
     assert nc.is_connected
     assert nc.connected_url.port == server.port
-    assert await nc.rtt() > 0
+    assert await nc.rtt() >= 0
 
 
 async def test_user_info_in_the_url(connect: Connect) -> None:
@@ -76,7 +75,7 @@ async def test_ipv6(connect: Connect) -> None:
         pytest.skip("no IPv6 here")
     with Server(host="::1") as server:
         nc = await connect(f"nats://[::1]:{server.port}")
-        assert await nc.rtt() > 0
+        assert await nc.rtt() >= 0
 
 
 async def test_what_is_known_after_connecting(server: Server, connect: Connect) -> None:
@@ -241,9 +240,7 @@ async def test_server_that_hangs_up_after_connect() -> None:
         events = Events()
         with pytest.raises((errors.Error, OSError)):
             await within(
-                nats.connect(
-                    server.url, max_reconnect_attempts=1, **events.callbacks, **EAGER
-                )
+                nats.connect(server.url, max_reconnect_attempts=1, **events.callbacks, **EAGER)
             )
         assert len(server.connections) >= 2
         assert "closed" not in events.names
@@ -319,8 +316,8 @@ async def test_schemes_that_are_not_supported_send_nothing(scheme: str) -> None:
 
 
 async def test_mixed_schemes() -> None:
-    for other in ("ws://127.0.0.1:1", "http://127.0.0.1:1"):
-        with pytest.raises(errors.Error):
+    for other in ("ws://127.0.0.1:1", "wss://127.0.0.1:1"):
+        with pytest.raises(errors.Error, match="mixing of websocket and non websocket URLs"):
             await within(nats.connect(["nats://127.0.0.1:1", other]))
 
 
@@ -332,9 +329,7 @@ async def test_server_that_demands_tls() -> None:
 
     async with FakeServer(handler) as server:
         with pytest.raises(errors.SecureConnRequiredError):
-            await within(
-                nats.connect(server.url, user="u", password="p", allow_reconnect=False)
-            )
+            await within(nats.connect(server.url, user="u", password="p", allow_reconnect=False))
 
 
 async def test_connecting_again_with_the_same_object(server: Server) -> None:
@@ -343,7 +338,7 @@ async def test_connecting_again_with_the_same_object(server: Server) -> None:
     await nc.close()
     await within(nc.connect(server.url))
     assert nc.is_connected
-    assert await nc.rtt() > 0
+    assert await nc.rtt() >= 0
     await nc.close()
 
 
@@ -354,7 +349,7 @@ async def test_connect_after_a_failure_with_the_same_object(
     with pytest.raises(errors.NoServersError):
         await nc.connect(f"nats://127.0.0.1:{closed_port}", max_reconnect_attempts=1, **EAGER)
     await within(nc.connect(server.url, **EAGER))
-    assert await nc.rtt() > 0
+    assert await nc.rtt() >= 0
     await nc.close()
 
 
@@ -367,11 +362,13 @@ async def test_async_with(server: Server) -> None:
 
 
 async def test_failures_leave_nothing_behind(closed_port: int, silent_port: int) -> None:
+    async def ignore(error: Exception) -> None:
+        pass
+
     async def fail(url: str, **options: Any) -> None:
+        options.update(error_cb=ignore)
         with pytest.raises((errors.Error, OSError, asyncio.TimeoutError)):
-            await nats.connect(
-                url, connect_timeout=0.02, reconnect_time_wait=0.001, **options
-            )
+            await nats.connect(url, connect_timeout=0.02, reconnect_time_wait=0.001, **options)
 
     async def fail_all() -> None:
         await fail(f"nats://127.0.0.1:{closed_port}", max_reconnect_attempts=1)

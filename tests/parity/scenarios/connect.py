@@ -8,7 +8,7 @@ import logging
 import nats
 from fake_server import FakeConnection, FakeServer
 
-from parity.harness import Context, scenario
+from parity.harness import Context, scenario, settle
 
 FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 1}
 
@@ -185,9 +185,9 @@ async def default_error_callback_logs(ctx: Context) -> None:
 
 @scenario
 async def connect_again_after_close(ctx: Context) -> None:
-    nc = await ctx.connect()
+    nc = await ctx.connect(**FAST)
     await nc.close()
-    await nc.connect(ctx.url, **ctx.callbacks("again"))
+    await nc.connect(ctx.url, **ctx.callbacks("again"), **FAST)
     ctx.say("connected", nc.is_connected, "servers", [uri.geturl() for uri in nc.servers])
     sub = await nc.subscribe("foo")
     await nc.publish("foo", b"hello")
@@ -217,7 +217,7 @@ async def several_clients_in_one_loop(ctx: Context) -> None:
     ids = [nc.client_id for nc in clients]
     ctx.say("ids grow", ids == sorted(set(ids)))
     subs = [await nc.subscribe("to.all") for nc in clients]
-    await asyncio.gather(*(nc.flush() for nc in clients))
+    await asyncio.gather(*map(settle, clients))
     await clients[0].publish("to.all", b"x")
     ctx.say([(await sub.next_msg()).data for sub in subs])
     ctx.say([sub._id for sub in subs])

@@ -8,7 +8,7 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 
-from parity.harness import Context, scenario
+from parity.harness import Context, scenario, settle
 
 
 def show(ctx: Context, msg: Any) -> None:
@@ -34,7 +34,7 @@ async def wrong_payloads(ctx: Context) -> None:
         await ctx.attempt(f"publish {type(payload).__name__}", nc.publish("foo", payload))
         headers = {"a": "b"}
         await ctx.attempt("with headers", nc.publish("foo", payload, headers=headers))
-    await nc.flush()
+    await settle(nc)
     ctx.say("connected", nc.is_connected, nc.stats["out_msgs"])
 
 
@@ -47,7 +47,7 @@ async def wrong_subjects(ctx: Context) -> None:
         await ctx.attempt(f"request to {subject!r}", nc.request(subject, b"", timeout=0.2))
     for subject in (None, 5, b"foo"):
         await ctx.attempt(f"publish to {subject!r}", nc.publish(subject, b""))
-    await nc.flush()
+    await settle(nc)
     ctx.say("connected", nc.is_connected, nc.stats["out_msgs"])
 
 
@@ -55,9 +55,9 @@ async def wrong_subjects(ctx: Context) -> None:
 async def unusual_subjects(ctx: Context) -> None:
     nc = await ctx.connect()
     sub = await nc.subscribe(">")
-    for subject in ("a", "a.b.c", "ünï.cødé", "$SYS.x", "a\u00a0b", "a\x0bb", "x" * 300):
+    for subject in ("a", "a.b.c", "ünï.cødé", "$SYS.x", "a\u00a0b", "x" * 300):
         await ctx.attempt(f"publish to {subject[:20]!r}", nc.publish(subject, b""))
-    await nc.flush()
+    await settle(nc)
     while sub.pending_msgs:
         ctx.say((await sub.next_msg()).subject[:20])
 
@@ -102,10 +102,10 @@ async def wrong_headers(ctx: Context) -> None:
     nc = await ctx.connect()
     for key in ("a b", "a:b", "a\r\nb", "ä", "a\x00", "(a)", "a/b", "a\tb"):
         error = await ctx.attempt(f"key {key!r}", nc.publish("foo", b"", headers={key: "v"}))
-        ctx.say("key", getattr(error, "key", None))
+        ctx.say("key", repr(getattr(error, "key", None)))
     for wrong in ({"a": 1}, {"a": None}, {1: "a"}, {"a": ["b"]}, {"a": b"b"}, {b"a": "b"}, "text"):
         await ctx.attempt(f"headers {wrong!r}", nc.publish("foo", b"", headers=wrong))
-    await nc.flush()
+    await settle(nc)
     ctx.say("connected", nc.is_connected, nc.stats["out_msgs"])
 
 
@@ -178,7 +178,7 @@ async def many_messages_over_pending_size(ctx: Context) -> None:
     await nc.subscribe("foo", cb=handler)
     for number in range(3000):
         await nc.publish("foo", b"%05d" % number)
-    await nc.flush()
+    await settle(nc)
     await ctx.until("all came", lambda: len(received) == 3000)
     ctx.say("in order", received == [b"%05d" % number for number in range(3000)])
     ctx.say(nc.stats, "pending", nc.pending_data_size)
@@ -194,7 +194,7 @@ async def from_several_tasks(ctx: Context) -> None:
             await nc.publish(f"foo.{name}", b"%d" % number)
 
     await asyncio.gather(*(publisher(name) for name in "abc"))
-    await nc.flush()
+    await settle(nc)
     seen: dict[str, list[bytes]] = {}
     while sub.pending_msgs:
         msg = await sub.next_msg()
@@ -209,8 +209,7 @@ async def replaced_on_the_class(ctx: Context) -> None:
     original = nats.NATS.publish
 
     async def publish(self: Any, subject: str, *args: Any, **kwargs: Any) -> None:
-        shape = sorted(kwargs), [type(arg).__name__ for arg in args]
-        ctx.say("publish", subject if subject.startswith("t.") else "elsewhere", *map(repr, shape))
+        ctx.say("publish", subject)
         await original(self, subject, *args, **kwargs)
 
     nats.NATS.publish = publish  # type: ignore[method-assign]
