@@ -13,7 +13,6 @@ use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed,
 };
 use std::sync::{Arc, Mutex, OnceLock, Weak};
-use std::thread::ThreadId;
 
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -41,6 +40,12 @@ pub mod status {
     pub const DRAINING_PUBS: u8 = 6;
 }
 
+/// A number that no other running thread has; cheaper than asking for the thread's id.
+fn thread_mark() -> usize {
+    thread_local!(static MARK: u8 = const { 0 });
+    MARK.with(|mark| std::ptr::from_ref(mark).addr())
+}
+
 /// The parts of the event loop that are called often, looked up once.
 struct Loop {
     event_loop: Py<PyAny>,
@@ -54,7 +59,7 @@ struct Loop {
 pub struct Connection {
     shared: Arc<Shared>,
     generation: u32,
-    thread: ThreadId,
+    thread: usize,
     event_loop: Loop,
     doorbell: Doorbell,
     bell_target: Arc<OnceLock<Py<PyAny>>>,
@@ -89,7 +94,7 @@ impl Connection {
     }
 
     fn on_loop_thread(&self) -> bool {
-        std::thread::current().id() == self.thread
+        thread_mark() == self.thread
     }
 
     fn check_process(&self) -> PyResult<()> {
@@ -152,7 +157,7 @@ impl Connection {
         Ok(Self {
             shared: Arc::new(Shared::new(bell)),
             generation: runtime::generation(),
-            thread: std::thread::current().id(),
+            thread: thread_mark(),
             event_loop: Loop {
                 call_soon: look_up(intern!(py, "call_soon"))?,
                 call_later: look_up(intern!(py, "call_later"))?,

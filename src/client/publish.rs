@@ -205,7 +205,7 @@ impl Connection {
 
     /// Has the pending output written at the end of this turn of the loop.
     fn kick_soon(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
-        if self.kick_armed.swap(true, Relaxed) {
+        if self.kick_armed.load(Relaxed) || self.kick_armed.swap(true, Relaxed) {
             return Ok(());
         }
         let py = slf.py();

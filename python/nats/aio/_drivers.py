@@ -24,9 +24,10 @@ class TokioDriver:
 
     def __init__(self, core: Connection) -> None:
         self._core = core
+        self.epoch = 0
 
-    async def open(self, uri: ParseResult) -> int:
-        """Connects and returns the epoch of the connection.
+    async def open(self, uri: ParseResult) -> None:
+        """Connects; `epoch` then marks the events of this connection.
 
         :raises OSError: as `asyncio.loop.create_connection` does.
         """
@@ -37,7 +38,8 @@ class TokioDriver:
             scope_id = int(address[3]) if len(address) == 4 else 0
             try:
                 link = await self._core.dial(str(address[0]), int(address[1]), scope_id)
-                return self._core.use_link(link)
+                self.epoch = self._core.use_link(link)
+                return
             except OSError as failure:
                 failures.append(failure)
         raise _combined(failures)
@@ -51,16 +53,17 @@ class AsyncioDriver:
 
     def __init__(self, core: Connection) -> None:
         self._core = core
+        self.epoch = 0
         self._transport: Optional[asyncio.Transport] = None
 
-    async def open(self, uri: ParseResult) -> int:
+    async def open(self, uri: ParseResult) -> None:
         """As `TokioDriver.open`."""
         loop = asyncio.get_running_loop()
         transport, protocol = await loop.create_connection(
             lambda: _WireProtocol(self._core), uri.hostname or "", uri.port or 0
         )
         self._transport = transport
-        return protocol.epoch
+        self.epoch = protocol.epoch
 
     def close(self, graceful: bool) -> None:
         transport, self._transport = self._transport, None

@@ -19,6 +19,7 @@ from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE
 from ._drivers import DRIVERS, Driver
 from ._options import connect_command
 from ._servers import ReconnectToServerHandler, Srv, discovered_servers
+from ._stats import Stats
 from ._types import PING_PROTO, Callback, ErrorCallback
 from ._unconnected import Unconnected
 from .errors import ErrStaleConnection
@@ -47,7 +48,6 @@ class Lifecycle:
     def __init__(self) -> None:
         self._core: Union[Connection, Unconnected] = Unconnected()
         self._link: Optional[Driver] = None
-        self._epoch = 0
         self._subs: dict[int, Subscription] = {}
         self._current_server: Optional[Srv] = None
         self._server_info: dict[str, Any] = {}
@@ -63,7 +63,7 @@ class Lifecycle:
         self._set_callbacks(None, None, None, None, None, None)
         self._reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None
         self.options: dict[str, Any] = {}
-        self._stats: dict[str, int] = {}
+        self._stats = Stats()
 
     def _set_callbacks(
         self,
@@ -191,7 +191,7 @@ class Lifecycle:
         server.last_attempt = time.monotonic()
         self._drop_link()
         link = DRIVERS[self._driver](self._native())
-        self._epoch = await asyncio.wait_for(link.open(server.uri), self.options["connect_timeout"])
+        await asyncio.wait_for(link.open(server.uri), self.options["connect_timeout"])
         self._link = link
 
     def _drop_link(self, graceful: bool = False) -> None:
@@ -199,6 +199,10 @@ class Lifecycle:
         if link is not None:
             link.close(graceful)
             self._native().clear_events()
+
+    def _is_current(self, epoch: int) -> bool:
+        """Whether an event of this epoch belongs to the connection in service."""
+        return self._link is not None and self._link.epoch == epoch
 
     async def _process_connect_init(self) -> None:
         """The handshake: INFO, CONNECT, PING, PONG."""
@@ -264,7 +268,7 @@ class Lifecycle:
                 event = core.next_event()
                 if event is None:
                     await core.event_ready()
-                elif event[0] != "ended" or event[1][0] == self._epoch:
+                elif event[0] != "ended" or self._is_current(event[1][0]):
                     return event
 
         return await asyncio.wait_for(current(), self.options["connect_timeout"])
@@ -308,7 +312,7 @@ class Lifecycle:
                 await self._error_cb(errors.SlowConsumerError(subject, reply, sid, sub))
         elif kind == "ended":
             epoch, error = value
-            if epoch == self._epoch:
+            if self._is_current(epoch):
                 if isinstance(error, errors.UnexpectedEOF):
                     await self._error_cb(error)
                 await self._process_op_err(error)
@@ -348,7 +352,8 @@ class Lifecycle:
             if PERMISSIONS_ERR in message:
                 await self._error_cb(error)
                 return False
-        self._closing_task = asyncio.get_running_loop().create_task(
+        # `_close` cancels the reading task, unless it runs in it.
+        self._reading_task = asyncio.get_running_loop().create_task(
             self._close(CLOSED, not self.is_connecting)
         )
         return True

@@ -62,7 +62,7 @@ class Reconnecting(Lifecycle):
 
     async def _resume(self) -> None:
         """Takes up service on a new connection: subscriptions first, then pending output."""
-        self._stats["reconnects"] += 1
+        self._stats.counters["reconnects"] += 1
         assert self._current_server
         self._current_server.did_connect = True
         self._current_server.reconnects = 0

@@ -12,17 +12,9 @@ from ._lifecycle import Lifecycle
 from ._options import check_supported
 from ._servers import Server, ServerVersion, Srv, parse_server_uri
 
-_COUNTERS = ("in_msgs", "out_msgs", "in_bytes", "out_bytes")
-
 
 class ClientState(Lifecycle):
     """The properties of a client, and its server pool."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._stats.update(dict.fromkeys((*_COUNTERS, "reconnects", "errors_received"), 0))
-        # What of the native counters is in `_stats` already.
-        self._counted = (0, 0, 0, 0)
 
     @property
     def connected_url(self) -> Optional[ParseResult]:
@@ -77,14 +69,8 @@ class ClientState(Lifecycle):
     def stats(self) -> dict[str, int]:
         """Counters: ``in_msgs``, ``out_msgs``, ``in_bytes``, ``out_bytes`` (payload bytes),
         ``reconnects``, ``errors_received``. One dict, brought up to date on each access."""
-        self._refresh_stats()
-        return self._stats
-
-    def _refresh_stats(self) -> None:
-        counted = self._core.counters()
-        for name, now, before in zip(_COUNTERS, counted, self._counted, strict=True):
-            self._stats[name] += now - before
-        self._counted = counted
+        self._stats.add(self._core.counters())
+        return self._stats.counters
 
     @property
     def max_payload(self) -> int:

@@ -254,8 +254,7 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
 
     def _make_core(self, pending_size: int) -> None:
         """Starts a native connection for this `connect()`."""
-        self._refresh_stats()
-        self._counted = (0, 0, 0, 0)
+        self._stats.restart(self._core.counters())
         self._resp_sub_prefix = None
         loop = asyncio.get_running_loop()
         core = Connection(loop, self, self._subs, self._driver, Msg)

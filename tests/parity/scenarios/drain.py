@@ -206,27 +206,3 @@ async def publications_are_sent_first(ctx: Context) -> None:
     await ctx.until("all came", lambda: sub.pending_msgs == 500)
     got = [(await sub.next_msg()).data for _ in range(sub.pending_msgs)]
     ctx.say("in order", got == [b"%d" % number for number in range(500)])
-
-
-@scenario
-async def queue_member_leaves_without_loss(ctx: Context) -> None:
-    publisher = await ctx.connect(**ctx.callbacks("publisher"))
-    staying = await ctx.connect(**ctx.callbacks("staying"))
-    leaving = await ctx.connect(**ctx.callbacks("leaving"))
-    got: list[bytes] = []
-
-    async def handler(msg: Any) -> None:
-        got.append(msg.data)
-
-    for nc in (staying, leaving):
-        await nc.subscribe("jobs", queue="q", cb=handler)
-        await settle(nc)
-    for number in range(2000):
-        await publisher.publish("jobs", b"%d" % number)
-        if number == 1000:
-            await settle(publisher)
-            draining = asyncio.create_task(leaving.drain())
-    await settle(publisher)
-    await draining
-    await ctx.until("all came", lambda: len(got) == 2000)
-    ctx.say("each once", sorted(map(int, got)) == list(range(2000)))

@@ -148,14 +148,3 @@ async def others_are_not_affected(ctx: Context) -> None:
     fast = await nc.subscribe("foo")
     await publish(nc, 4)
     ctx.say(slow.pending_msgs, fast.pending_msgs, slow.delivered, fast.delivered)
-
-
-@scenario
-async def error_callback_that_raises(ctx: Context) -> None:
-    async def error_cb(error: Exception) -> None:
-        ctx.say("error_cb", type(error).__qualname__)
-
-    nc = await ctx.connect(error_cb=error_cb)
-    sub = await nc.subscribe("foo", pending_msgs_limit=1)
-    await publish(nc, 3)
-    ctx.say(sub.pending_msgs, "connected", nc.is_connected, "last_error", nc.last_error)
