@@ -66,6 +66,8 @@ fmt: $(VENV)/.stamp ## Format everything
 
 bench: build $(REF)/.stamp native ## Run the paired benchmarks; table and plot go to benches/results/
 	$(PIP_QUIET) $(BIN)/pip install -q --require-hashes -r requirements/bench.txt
+	# As pip does when it installs a wheel; an editable install has no byte code otherwise.
+	$(BIN)/python -m compileall -q python/nats
 	$(BIN)/python benches/run.py
 
 fuzz: ## Bounded run of the parser fuzz target (needs cargo-fuzz and a nightly toolchain)

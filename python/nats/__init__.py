@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from pkgutil import extend_path
+import os
+import sys
 from typing import Any, Union
-
-# Other distributions install packages into `nats.*`; they have to stay importable.
-__path__ = extend_path(__path__, __name__)
 
 from ._core import __version__
 from .aio.client import Client as NATS
 
 __all__ = ["NATS", "__version__", "connect"]
+
+# Other distributions install packages into `nats.*`; they have to stay importable.
+# `pkgutil.extend_path` does the same, but importing pkgutil takes a twentieth of the time that
+# importing this package does.
+for _entry in sys.path:
+    _portion = os.path.join(_entry, __name__)
+    if _portion not in __path__ and os.path.isdir(_portion):
+        __path__.append(_portion)
 
 
 async def connect(servers: Union[str, list[str]] = "nats://localhost:4222", **options: Any) -> NATS:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from random import Random
-from secrets import randbelow, token_bytes
 from sys import maxsize as MaxInt
 
 DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -21,7 +21,7 @@ class NUID:
     """Generates identifiers of 22 base-62 digits; not for concurrent use by threads."""
 
     def __init__(self) -> None:
-        self._prand = Random(randbelow(MaxInt))
+        self._prand = Random(int.from_bytes(os.urandom(8), "big") % MaxInt)
         self._seq = self._prand.randint(0, MAX_SEQ)
         self._inc = MIN_INC + self._prand.randint(BASE + 1, INC)
         self._prefix = bytearray()
@@ -42,7 +42,7 @@ class NUID:
 
     def randomize_prefix(self) -> None:
         """Chooses a new prefix from the system's entropy."""
-        self._prefix = bytearray(DIGITS[byte % BASE] for byte in token_bytes(PREFIX_LENGTH))
+        self._prefix = bytearray(DIGITS[byte % BASE] for byte in os.urandom(PREFIX_LENGTH))
 
     def reset_sequential(self) -> None:
         """Chooses a new start and step of the sequence."""

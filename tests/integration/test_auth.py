@@ -190,20 +190,49 @@ async def test_permission_violations_leave_the_connection_alone(connect: Connect
         assert nc.is_connected
 
 
-async def test_revoked_credentials_close_the_client(connect: Connect) -> None:
+async def test_revoked_credentials_end_in_a_closed_client(connect: Connect) -> None:
     with Server(config=PERMISSIONS) as server:
         events = Events()
-        nc = await connect(server, user="joe", password="s3cr3t", **events.callbacks, **EAGER)
+        nc = await connect(
+            server,
+            user="joe",
+            password="s3cr3t",
+            max_reconnect_attempts=2,
+            **events.callbacks,
+            **EAGER,
+        )
         sub = await nc.subscribe("open.house")
         await nc.flush()
         waiting = asyncio.create_task(sub.next_msg(timeout=10))
         await asyncio.to_thread(server.reload, PERMISSIONS.replace('"joe"', '"jim"'))
         await events.wait("closed")
-        assert events.names == ["disconnected", "closed"]
+        # The server only hangs up; what is wrong shows when the client comes back.
+        texts = [str(error) for error in events.errors]
+        assert texts == ["nats: unexpected EOF"] + ["nats: 'Authorization Violation'"] * 3
+        assert events.names == ["disconnected", "disconnected", "closed"]
         assert nc.is_closed
-        assert isinstance(nc.last_error, errors.AuthorizationError)
+        assert isinstance(nc.last_error, errors.NoServersError)
         with pytest.raises(errors.ConnectionClosedError):
             await within(waiting)
+
+
+async def test_authorization_violation_while_connected_closes_the_client(
+    connect: Connect,
+) -> None:
+    async def handler(client: FakeConnection) -> None:
+        await client.handshake()
+        await client.expect(b"SUB")
+        await client.write(b"-ERR 'Authorization Violation'\r\n")
+        await client.wait_closed()
+
+    async with FakeServer(handler) as server:
+        events = Events()
+        nc = await connect(server, **events.callbacks, **EAGER)
+        await nc.subscribe("a")
+        await events.wait("closed")
+        assert events.names == ["disconnected", "closed"]
+        assert isinstance(nc.last_error, errors.AuthorizationError)
+        assert len(server.connections) == 1
 
 
 async def test_changed_password_is_picked_up_by_a_function(connect: Connect) -> None:

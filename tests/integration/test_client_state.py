@@ -240,7 +240,10 @@ async def test_connecting_again_after_close(connect: Connect, server: Server, dr
     async def closed_cb() -> None:
         calls.append("closed")
 
-    nc = await connect(closed_cb=closed_cb)
+    # Each connect() adds the server to the pool once more; without a wait between attempts the
+    # order of the pool doesn't matter.
+    options = {"closed_cb": closed_cb, "reconnect_time_wait": 0}
+    nc = await connect(**options)
     old = await nc.subscribe("data")
     await nc.publish("data", b"1")
     await nc.flush()
@@ -248,7 +251,7 @@ async def test_connecting_again_after_close(connect: Connect, server: Server, dr
     for round_ in range(1, 4):
         await nc.close()
         assert len(calls) == round_
-        await nc.connect(server.url, closed_cb=closed_cb)
+        await nc.connect(server.url, **options)
         assert states(nc) == ["connected"]
         assert nc.client_id != first_id
         assert len(nc._subs) == 0
@@ -320,12 +323,22 @@ async def test_skip_subject_validation(connect: Connect) -> None:
     assert (await sub.next_msg(TIMEOUT)).data == b"x"
 
 
-async def test_last_error(connect: Connect) -> None:
-    with Server(config="authorization { user: u, password: p }") as server:
-        with pytest.raises(errors.Error, match="Authorization Violation"):
-            await connect(server, allow_reconnect=False)
-    nc = await connect(error_cb=None)
-    assert nc.last_error is None
+async def test_last_error(closed_port: int) -> None:
+    reported: list[Exception] = []
+
+    async def error_cb(error: Exception) -> None:
+        reported.append(error)
+
+    nc = Client()
+    with pytest.raises(errors.NoServersError):
+        await nc.connect(
+            f"nats://127.0.0.1:{closed_port}",
+            error_cb=error_cb,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+        )
+    assert {type(error) for error in reported} == {ConnectionRefusedError}
+    assert isinstance(nc.last_error, errors.NoServersError)
 
 
 async def test_a_closed_client_is_let_go(server: Server, driver: str) -> None:

@@ -7,7 +7,6 @@ rare, and nats-py's exact order of callbacks is easiest to keep in its own langu
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
@@ -38,6 +37,13 @@ _CLOSE_LINGER = 2.0
 async def _default_error_callback(ex: Exception) -> None:
     """Logs errors for which there is no `error_cb`."""
     _logger.error("nats: encountered error", exc_info=ex)
+
+
+def _parse_info(text: bytes) -> dict[str, Any]:
+    import json
+
+    info: dict[str, Any] = json.loads(text.decode())
+    return info
 
 
 class Lifecycle:
@@ -216,7 +222,7 @@ class Lifecycle:
         if kind != "info":
             raise errors.Error("nats: empty response from server when expecting INFO message")
         try:
-            info: dict[str, Any] = json.loads(value.decode())
+            info = _parse_info(value)
         except Exception:
             raise errors.Error("nats: info message, json parse error") from None
         self._server_info = info
@@ -257,7 +263,7 @@ class Lifecycle:
             if kind == "ended":
                 raise value[1]
             if kind == "info":
-                await self._process_info(json.loads(value.decode()))
+                await self._process_info(_parse_info(value))
 
     async def _next_event(self) -> Any:
         """The next event of the current connection, within the time for connecting."""
@@ -299,7 +305,7 @@ class Lifecycle:
     async def _process_event(self, kind: str, value: Any) -> bool:
         """Handles one event; true if it has ended the connection."""
         if kind == "info":
-            await self._process_info(json.loads(value.decode()))
+            await self._process_info(_parse_info(value))
         elif kind == "err":
             return await self._process_err(value.lower())
         elif kind == "pong":

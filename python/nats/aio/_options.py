@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 from typing import Any, Optional
 
 from nats import errors
@@ -55,6 +54,8 @@ def connect_command(
         fields["name"] = options["name"]
     if options["no_echo"] is not None:
         fields["echo"] = not options["no_echo"]
+    import json
+
     return CONNECT_OP + b" " + json.dumps(fields, sort_keys=True).encode() + b"\r\n"
 
 

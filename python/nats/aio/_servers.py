@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import re
 from dataclasses import dataclass
 from random import shuffle
 from typing import Any, Callable, Dict, List, Optional, Tuple, Union
@@ -40,7 +38,7 @@ class Srv:
 ReconnectToServerHandler = Callable[[List[Server], Dict[str, Any]], Tuple[Optional[Server], float]]
 
 # https://semver.org, with the official names of the parts
-_SEMVER = re.compile(
+_SEMVER = (
     r"(?P<major>0|[1-9]\d*)\.(?P<minor>0|[1-9]\d*)\.(?P<patch>0|[1-9]\d*)"
     r"(?:-(?P<prerelease>(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
     r"(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
@@ -57,7 +55,9 @@ class ServerVersion:
 
     def parse_version(self) -> None:
         """:raises ValueError: the text isn't a semantic version."""
-        match = _SEMVER.match(self._server_version)
+        import re
+
+        match = re.match(_SEMVER, self._server_version)
         if match is None:
             raise ValueError(f"{self._server_version} is not a valid Semantic Version")
         self._parts = match.groupdict(default="")
@@ -165,6 +165,8 @@ def discovered_servers(
 
 
 def _is_ip(host: Optional[str]) -> bool:
+    import ipaddress
+
     try:
         ipaddress.ip_address(host or "")
     except ValueError:

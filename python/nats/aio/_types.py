@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import UserString
-from pathlib import Path
-from typing import Awaitable, Callable, Tuple, Union
+from typing import TYPE_CHECKING, Awaitable, Callable, Tuple, Union
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "CONNECT_OP",
@@ -92,4 +94,4 @@ class RawCredentials(UserString):
     """The text of a credentials file, where a path could stand as well."""
 
 
-Credentials = Union[str, Tuple[str, str], RawCredentials, Path]
+Credentials = Union[str, Tuple[str, str], RawCredentials, "Path"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
-import json
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Optional, Union
 
@@ -12,6 +10,8 @@ from nats._spellings import AckTexts, NoReplySubjectError
 from nats.errors import Error, MsgAlreadyAckdError, NotJSMessageError
 
 if TYPE_CHECKING:
+    import datetime
+
     from nats.aio.client import Client as NATS
 
 # Reply subject of a JetStream message (ADR-15), without and with domain:
@@ -122,6 +122,8 @@ class Msg(Message):
         self._check_reply()
         payload = Msg.Ack.Nak
         if delay:
+            import json
+
             payload += b" " + json.dumps({"delay": int(delay * _NANOS_PER_SECOND)}).encode()
         await self._client.publish(self.reply, payload)
         self._ackd = True
@@ -195,6 +197,8 @@ class Msg(Message):
 
         @classmethod
         def _from_reply(cls, reply: str) -> Msg.Metadata:
+            import datetime
+
             tokens = cls._get_metadata_fields(reply)
             domain: Optional[str] = None
             if len(tokens) == _V1_TOKEN_COUNT:

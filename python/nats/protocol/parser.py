@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from nats._core import WireParser
@@ -68,6 +67,8 @@ class Parser:
             if op == "MSG":
                 await self.nc._process_msg(*value)
             elif op == "INFO":
+                import json
+
                 await self.nc._process_info(json.loads(value.decode()))
             elif op == "-ERR":
                 await self.nc._process_err(value.decode(errors="replace").lower())

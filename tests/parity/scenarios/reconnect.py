@@ -108,9 +108,10 @@ async def publications_are_kept(ctx: Context) -> None:
 
 @scenario
 async def calls_while_it_is_down(ctx: Context) -> None:
-    nc = await watched(ctx)
+    nc = await watched(ctx, **ctx.callbacks(ignore=(ConnectionRefusedError,)))
     old = await nc.subscribe("old")
-    await lose(ctx)
+    ctx.server.kill()
+    await ctx.until_said("disconnected_cb")
     await ctx.attempt("publish", nc.publish("foo", b"x"))
     await ctx.attempt("request", nc.request("foo", b"x", timeout=0.05))
     await ctx.attempt("old style request", nc.request("foo", b"x", 0.05, old_style=True))
@@ -196,8 +197,6 @@ async def frozen_server(ctx: Context) -> None:
     await asyncio.sleep(0.4)
     ctx.say("connected", nc.is_connected)
     ctx.server.pause()
-    await ctx.until_said("disconnected_cb")
-    ctx.say("reconnecting", nc.is_reconnecting)
     await ctx.until_said("error_cb")
     ctx.server.resume()
     await ctx.until_said("reconnected_cb")
@@ -214,9 +213,11 @@ async def frozen_server_without_reconnect(ctx: Context) -> None:
 
 @scenario(config='authorization { user: "a", password: "b" }')
 async def credentials_changed(ctx: Context) -> None:
-    watched_options = ctx.callbacks(once=True, ignore=(ConnectionResetError,))
-    options = {"user": "a", "password": "b", "max_reconnect_attempts": 2, **FAST}
-    nc = await ctx.connect(**{**watched_options, **options})
+    # Refused until the server is back; reset if it closes before it has read everything.
+    ignore = (ConnectionRefusedError, ConnectionResetError)
+    options = ctx.callbacks(once=True, ignore=ignore)
+    options.update(user="a", password="b", max_reconnect_attempts=6, reconnect_time_wait=0.15)
+    nc = await ctx.connect(**options)
     ctx.server.kill()
     await ctx.server.start('authorization { user: "a", password: "other" }')
     await ctx.until_said("closed_cb")
@@ -335,7 +336,16 @@ async def work_in_the_callbacks(ctx: Context) -> None:
     ctx.say((await sub.next_msg()).data)
 
 
-@scenario
+@scenario(
+    differs="closing cancels the reconnection it was called from, and stops half way",
+    expected=[
+        "error_cb nats.errors.UnexpectedEOF: nats: unexpected EOF",
+        "disconnected_cb",
+        "disconnected_cb",
+        "closed_cb",
+        "closed True",
+    ],
+)
 async def close_in_the_disconnected_callback(ctx: Context) -> None:
     async def disconnected_cb() -> None:
         ctx.say("disconnected_cb")

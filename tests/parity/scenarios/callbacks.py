@@ -1,0 +1,221 @@
+"""Errors the server reports, errors of handlers, and what becomes of the connection."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fake_server import FakeServer
+
+from parity.harness import Context, scenario, settle
+
+PERMISSIONS = """
+authorization {
+  users: [{
+    user: "a", password: "b"
+    permissions: {publish: {deny: ["secret.*"]}, subscribe: {deny: ["hidden", "Q.>"]}}
+  }]
+}
+"""
+USER = {"user": "a", "password": "b"}
+
+
+@scenario(config=PERMISSIONS)
+async def permissions(ctx: Context) -> None:
+    nc = await ctx.connect(**USER)
+    sub = await nc.subscribe("open")
+    await nc.publish("secret.Thing", b"x")
+    await ctx.until_said("error_cb", 1)
+    ctx.say("last_error", nc.last_error)
+    hidden = await nc.subscribe("hidden")
+    await ctx.until_said("error_cb", 2)
+    await nc.subscribe("Q.a", "Group")
+    await ctx.until_said("error_cb", 3)
+    await nc.publish("open", b"x")
+    ctx.say((await sub.next_msg()).data, "connected", nc.is_connected, nc.stats)
+    ctx.say("registered", len(nc._subs), hidden._closed)
+    await ctx.attempt("request", nc.request("secret.x", b"", timeout=0.1))
+
+
+@scenario
+async def handler_that_raises(ctx: Context) -> None:
+    nc = await ctx.connect()
+
+    async def handler(msg: Any) -> None:
+        if msg.data == b"bad":
+            raise LookupError("handler")
+        ctx.say("got", msg.data)
+
+    sub = await nc.subscribe("foo", cb=handler)
+    for data in (b"1", b"bad", b"2", b"bad", b"3"):
+        await nc.publish("foo", data)
+    await ctx.until_said("got", 3)
+    ctx.say(sub.delivered, sub.pending_msgs, "last_error", nc.last_error, nc.stats)
+    await sub.drain()
+    ctx.say("drained", len(nc._subs))
+
+
+@scenario
+async def handler_that_raises_errors_of_all_kinds(ctx: Context) -> None:
+    nc = await ctx.connect()
+    errors = [asyncio.TimeoutError(), StopAsyncIteration(), OSError(5, "text"), ValueError("x")]
+
+    async def handler(msg: Any) -> None:
+        ctx.say("handling", msg.data)
+        raise errors[int(msg.data)]
+
+    await nc.subscribe("foo", cb=handler)
+    for number in range(len(errors)):
+        await nc.publish("foo", b"%d" % number)
+    await ctx.until_said("error_cb", len(errors))
+    ctx.say("connected", nc.is_connected)
+
+
+@scenario
+async def handler_cancelled(ctx: Context) -> None:
+    nc = await ctx.connect()
+
+    async def handler(msg: Any) -> None:
+        ctx.say("got", msg.data)
+        if msg.data == b"stop":
+            raise asyncio.CancelledError
+
+    sub = await nc.subscribe("foo", cb=handler)
+    for data in (b"1", b"stop", b"2"):
+        await nc.publish("foo", data)
+    await settle(nc)
+    await ctx.until_said("got", 2)
+    await asyncio.sleep(0.02)
+    ctx.say(sub.pending_msgs, sub.delivered, "registered", len(nc._subs))
+
+
+@scenario
+async def slow_error_callback(ctx: Context) -> None:
+    async def error_cb(error: Exception) -> None:
+        ctx.say("begin", error)
+        await asyncio.sleep(0.02)
+        ctx.say("end", error)
+
+    nc = await ctx.connect(error_cb=error_cb)
+
+    async def handler(msg: Any) -> None:
+        ctx.say("got", msg.data)
+        raise LookupError
+
+    await nc.subscribe("foo", cb=handler)
+    for number in range(2):
+        await nc.publish("foo", b"%d" % number)
+    await ctx.until_said("end", 2)
+
+
+@scenario(start=False)
+async def errors_sent_by_the_server(ctx: Context) -> None:
+    for text in (
+        "Stale Connection",
+        "Authorization Violation",
+        "User Authentication Expired",
+        "Account Authentication Expired",
+        "Maximum Connections Exceeded",
+        "Slow Consumer",
+        "Invalid Subject",
+        "Unknown Protocol Operation",
+        "Permissions Violation for Publish to FOO",
+        "maximum payload violation",
+    ):
+        async with FakeServer() as server:
+            ctx.say("server says", text)
+            nc = await ctx.connect(server.url, reconnect_time_wait=0.02)
+            await server.connections[0].write(f"-ERR '{text}'\r\n".encode())
+            expected = {"Stale": "reconnected_cb", "Permi": "error_cb"}.get(text[:5], "closed_cb")
+            seen = len(ctx.lines)
+
+            def said(expected: str = expected, seen: int = seen) -> bool:
+                return any(line.startswith(expected) for line in ctx.lines[seen - 1 :])
+
+            await ctx.until(expected, said)
+            ctx.say("last_error", nc.last_error, "connected", nc.is_connected, nc.is_closed)
+            ctx.say(nc.stats["errors_received"], nc.stats["reconnects"])
+            options = ("disconnected_cb", "closed_cb", "reconnected_cb", "error_cb")
+            for name in options:
+                setattr(nc, f"_{name}", quiet)
+            await nc.close()
+
+
+async def quiet(*_: Any) -> None:
+    pass
+
+
+@scenario(start=False)
+async def nonsense_from_the_server(ctx: Context) -> None:
+    async with FakeServer() as server:
+        nc = await ctx.connect(server.url, reconnect_time_wait=0.02)
+        await server.connections[0].write(b"NONSENSE\r\n")
+        await ctx.until_said("reconnected_cb")
+        ctx.say("connected", nc.is_connected, nc.stats["reconnects"], len(server.connections))
+
+
+@scenario(start=False)
+async def nonsense_without_reconnect(ctx: Context) -> None:
+    async with FakeServer() as server:
+        nc = await ctx.connect(server.url, allow_reconnect=False)
+        await server.connections[0].write(b"NONSENSE\r\n")
+        await ctx.until_said("closed_cb")
+        ctx.say("closed", nc.is_closed, "last_error", nc.last_error)
+
+
+@scenario(start=False)
+async def messages_for_nobody(ctx: Context) -> None:
+    async with FakeServer() as server:
+        nc = await ctx.connect(server.url)
+        sub = await nc.subscribe("foo")
+        client = server.connections[0]
+        await client.send_message("foo", 99, b"stray")
+        await client.send_message("foo", 1, b"mine")
+        await client.write(b"+OK\r\nPING\r\nmsg foo 1 0\r\n\r\n"[:11])
+        ctx.say((await sub.next_msg()).data, sub.delivered, nc.stats, nc.is_connected)
+
+
+@scenario(start=False)
+async def messages_in_small_pieces(ctx: Context) -> None:
+    async with FakeServer() as server:
+        nc = await ctx.connect(server.url)
+        sub = await nc.subscribe("foo")
+        await server.connections[0].write_slowly(
+            b"MSG foo 1 5\r\nhello\r\nMSG foo 1 bar 2\r\n\r\n\r\n"
+            b"HMSG foo 1 bar 18 23\r\nNATS/1.0\r\na: b\r\n\r\nworld\r\nPING\r\n",
+            size=3,
+        )
+        for _ in range(3):
+            msg = await sub.next_msg()
+            ctx.say(msg.subject, msg.reply, msg.data, msg.headers)
+        ctx.say(nc.stats)
+
+
+@scenario(start=False)
+async def header_blocks(ctx: Context) -> None:
+    blocks = [
+        b"NATS/1.0\r\n\r\n",
+        b"NATS/1.0\r\na:b\r\nc:  d \r\ne:\tf\r\n\r\n",
+        b"NATS/1.0\r\na: 1\r\na: 2\r\nA: 3\r\n\r\n",
+        b"NATS/1.0\r\nno colon\r\nb: ok\r\n\r\n",
+        b"NATS/1.0\r\na b: space\r\nb: ok\r\n\r\n",
+        b"NATS/1.0\r\nb: caf\xe9\r\n\r\n",
+        b"NATS/1.0\r\nb\xc3\xa4d: x\r\nb: \xc3\xa4\r\n\r\n",
+        b"NATS/1.0\r\nempty:\r\n\r\n",
+        b"NATS/1.0\r\na: b: c:d\r\n\r\n",
+        b"NATS/1.0 404 No Messages\r\n\r\n",
+        b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 5\r\n\r\n",
+        b"NATS/1.0 404\r\n\r\n",
+        b"NATS/1.0 abc text\r\n\r\n",
+    ]
+    async with FakeServer() as server:
+        nc = await ctx.connect(server.url)
+        sub = await nc.subscribe("foo")
+        for block in blocks:
+            head = f"HMSG foo 1 {len(block)} {len(block) + 1}\r\n".encode()
+            await server.connections[0].write(head + block + b"x\r\n")
+            msg = await sub.next_msg()
+            headers = msg.headers
+            shown = headers and {str(getattr(k, "value", k)): v for k, v in headers.items()}
+            ctx.say(block, "gives", shown, msg.data)
+        ctx.say("connected", nc.is_connected)
