@@ -19,11 +19,6 @@ mod tasks;
 #[cfg(feature = "python")]
 mod wire_parser;
 
-/// Messages are allocated on one thread and freed on the other, which glibc's malloc is slow at.
-#[cfg(feature = "python")]
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 #[cfg(feature = "python")]
 #[pyo3::pymodule]
 mod _core {

@@ -293,7 +293,9 @@ impl SubscriptionCore {
 
     /// No further deliveries: what still arrives for the sid is dropped.
     fn detach(&self) {
-        self.connection.get().shared().remove_subscription(self.subscription.sid);
+        let connection = self.connection.get();
+        connection.shared().remove_subscription(self.subscription.sid);
+        connection.remove_consumer(self.subscription.sid);
     }
 
     /// Resolves when no message is queued or being handled.

@@ -27,6 +27,8 @@ enum ControlEvent {
     Server(Event),
     /// A PONG that must not overtake the events before it.
     Pong(Option<Py<PyAny>>),
+    /// A dropped message and its subscription, which may be complete by the time of the report.
+    Dropped(Frame, Py<PyAny>),
 }
 
 #[derive(Default)]
@@ -51,7 +53,7 @@ impl Connection {
     /// The next event as `(kind, value)`, or `None`.
     ///
     /// Kinds: `info` (JSON text), `ok`, `err` (text), `pong` (future or `None`), `dropped`
-    /// (`(subject, reply, sid)`), `ended` (`(epoch, exception)`).
+    /// (`(subject, reply, sid, subscription)`), `ended` (`(epoch, exception)`).
     fn next_event(&self, py: Python<'_>) -> PyResult<Option<(Py<PyString>, Py<PyAny>)>> {
         let mut control = lock(&self.control);
         let event = control.events.pop_front();
@@ -77,7 +79,7 @@ impl Connection {
     /// Drops what a connection that is over has left. Reports of dropped messages stay.
     fn clear_events(&self) {
         let mut control = lock(&self.control);
-        control.events.retain(|event| matches!(event, ControlEvent::Server(Event::Dropped(_))));
+        control.events.retain(|event| matches!(event, ControlEvent::Dropped(..)));
         control.busy = false;
     }
 
@@ -134,6 +136,13 @@ impl Connection {
             }
             Event::Room => self.release_publishers(py),
             Event::Pong => self.sort_pong(py),
+            Event::Dropped(frame) => {
+                if let Some(subscription) = self.subscriptions.bind(py).get_item(frame.sid())? {
+                    let dropped = ControlEvent::Dropped(frame, subscription.unbind());
+                    lock(&self.control).events.push_back(dropped);
+                }
+                Ok(())
+            }
             event => {
                 lock(&self.control).events.push_back(ControlEvent::Server(event));
                 Ok(())
@@ -177,18 +186,24 @@ fn describe(py: Python<'_>, event: ControlEvent) -> PyResult<(Py<PyString>, Py<P
     let text = |bytes: &[u8]| wire_text(py, bytes).into_any().unbind();
     let (kind, value) = match event {
         ControlEvent::Pong(future) => (intern!(py, "pong"), future.unwrap_or_else(|| py.None())),
+        ControlEvent::Dropped(frame, subscription) => {
+            let (subject, reply) = (text(frame.subject()), text(frame.reply()));
+            let report = (subject, reply, frame.sid(), subscription);
+            (intern!(py, "dropped"), report.into_pyobject(py)?.into_any().unbind())
+        }
         ControlEvent::Server(event) => match event {
             Event::Info(json) => (intern!(py, "info"), PyBytes::new(py, &json).into_any().unbind()),
             Event::Err(message) => (intern!(py, "err"), text(&message)),
-            Event::Dropped(frame) => {
-                let report = (text(frame.subject()), text(frame.reply()), frame.sid());
-                (intern!(py, "dropped"), report.into_pyobject(py)?.into_any().unbind())
-            }
             Event::Ended(epoch, end) => {
                 let report = (epoch, PyErr::from(end).into_value(py));
                 (intern!(py, "ended"), report.into_pyobject(py)?.into_any().unbind())
             }
-            Event::Ok | Event::Pong | Event::Complete(_) | Event::Room => {
+            // The others never get here: `sort` deals with them.
+            Event::Ok
+            | Event::Pong
+            | Event::Dropped(_)
+            | Event::Complete(_)
+            | Event::Room => {
                 (intern!(py, "ok"), py.None())
             }
         },

@@ -102,9 +102,8 @@ impl Connection {
         let epoch = link.epoch();
         match &mut *lock(&this.driver) {
             Driver::Tokio(current) => *current = Some(Arc::clone(&link)),
-            Driver::Asyncio(_) | Driver::Closed => {
-                return Err(PyRuntimeError::new_err("no link expected"));
-            }
+            Driver::Closed => return Err(errors::ConnectionClosedError::new_err(())),
+            Driver::Asyncio(_) => return Err(PyRuntimeError::new_err("no link expected")),
         }
         this.forget_pongs();
         if matches!(this.doorbell, Doorbell::Fd(_)) {
@@ -123,9 +122,8 @@ impl Connection {
             Driver::Asyncio(wire) => {
                 **wire = Wire { transport: Some(transport), epoch, ..Wire::default() };
             }
-            Driver::Tokio(_) | Driver::Closed => {
-                return Err(PyRuntimeError::new_err("no transport expected"));
-            }
+            Driver::Closed => return Err(errors::ConnectionClosedError::new_err(())),
+            Driver::Tokio(_) => return Err(PyRuntimeError::new_err("no transport expected")),
         }
         self.forget_pongs();
         Ok(epoch)

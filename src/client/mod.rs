@@ -14,7 +14,7 @@ use std::sync::atomic::{
 };
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyAttributeError, PyNotImplementedError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -44,6 +44,21 @@ pub mod status {
 fn thread_mark() -> usize {
     thread_local!(static MARK: u8 = const { 0 });
     MARK.with(|mark| std::ptr::from_ref(mark).addr())
+}
+
+/// Whether the loop can watch descriptors: every loop has `add_reader`, some only to refuse.
+fn can_watch(event_loop: &Bound<'_, PyAny>, ring: &FdRing) -> PyResult<bool> {
+    let py = event_loop.py();
+    match event_loop.call_method1(intern!(py, "remove_reader"), (ring.fd(),)) {
+        Ok(_) => Ok(true),
+        Err(error)
+            if error.is_instance_of::<PyNotImplementedError>(py)
+                || error.is_instance_of::<PyAttributeError>(py) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The parts of the event loop that are called often, looked up once.
@@ -82,6 +97,8 @@ pub struct Connection {
     consumers: Mutex<SidMap<Weak<Consumer>>>,
     requests: Mutex<Requests>,
     deadlines: Mutex<Deadlines>,
+    /// The loop's timer for the earliest of them.
+    timer: Mutex<Option<Py<PyAny>>>,
     header_scratch: Mutex<Vec<u8>>,
 }
 
@@ -138,7 +155,7 @@ impl Connection {
         let (doorbell, bell) = match driver {
             "asyncio" => (Doorbell::None, Bell::new(Box::new(Silent))),
             "tokio" => match FdRing::new() {
-                Ok(ring) if event_loop.bind(py).hasattr(intern!(py, "add_reader"))? => {
+                Ok(ring) if can_watch(event_loop.bind(py), &ring)? => {
                     let ring = Arc::new(ring);
                     (Doorbell::Fd(Arc::clone(&ring)), Bell::new(Box::new(ring)))
                 }
@@ -182,6 +199,7 @@ impl Connection {
             consumers: Mutex::default(),
             requests: Mutex::default(),
             deadlines: Mutex::default(),
+            timer: Mutex::default(),
             header_scratch: Mutex::default(),
         })
     }
@@ -223,7 +241,12 @@ impl Connection {
             let event_loop = self.event_loop.event_loop.bind(py);
             event_loop.call_method1(intern!(py, "remove_reader"), (ring.fd(),))?;
         }
+        self.disarm_deadlines(py)?;
         self.release_publishers(py)
+    }
+
+    fn is_shut_down(&self) -> bool {
+        matches!(*lock(&self.driver), Driver::Closed)
     }
 
     #[getter]

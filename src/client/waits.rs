@@ -105,8 +105,20 @@ impl Connection {
         if let Some(delay) = delay {
             let py = slf.py();
             let expire = slf.getattr(intern!(py, "expire"))?;
-            self.event_loop.call_later.bind(py).call1((delay.as_secs_f64(), expire))?;
+            let timer = self.event_loop.call_later.bind(py).call1((delay.as_secs_f64(), expire))?;
+            *lock(&self.timer) = Some(timer.unbind());
         }
         Ok(())
+    }
+
+    /// Cancels a timer that nothing needs: it would keep the client alive.
+    pub(super) fn disarm_deadlines(&self, py: Python<'_>) -> PyResult<()> {
+        if lock(&self.deadlines).len() > 0 {
+            return Ok(());
+        }
+        match lock(&self.timer).take() {
+            Some(timer) => timer.call_method0(py, intern!(py, "cancel")).map(drop),
+            None => Ok(()),
+        }
     }
 }

@@ -7,6 +7,9 @@ pub const STATUS: &str = "Status";
 /// Key under which the text behind an inline status is presented.
 pub const DESCRIPTION: &str = "Description";
 
+/// Digits of an inline status; one blank stands between it and its text.
+const STATUS_LEN: usize = 3;
+
 /// A header name that is no RFC 7230 token; holds the offending name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadHeader(pub String);
@@ -20,7 +23,7 @@ pub fn start(out: &mut Vec<u8>) {
 /// Adds one header. Names and values are trimmed, an empty name is skipped, and line ends
 /// within a value become spaces so that it can't end its line.
 pub fn push(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), BadHeader> {
-    let name = name.trim();
+    let name = strip(name);
     if name.is_empty() {
         return Ok(());
     }
@@ -29,7 +32,7 @@ pub fn push(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), BadHeader>
     }
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b": ");
-    out.extend(value.trim().bytes().map(|byte| match byte {
+    out.extend(strip(value).bytes().map(|byte| match byte {
         b'\r' | b'\n' => b' ',
         other => other,
     }));
@@ -39,6 +42,31 @@ pub fn push(out: &mut Vec<u8>, name: &str, value: &str) -> Result<(), BadHeader>
 
 pub fn finish(out: &mut Vec<u8>) {
     out.extend_from_slice(b"\r\n");
+}
+
+/// As Python's `str.strip`, which counts the information separators as blanks.
+fn strip(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || is_separator(c))
+}
+
+fn is_separator(c: char) -> bool {
+    ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
+/// As Python's `bytes.strip`.
+fn strip_bytes(mut bytes: &[u8]) -> &[u8] {
+    let is_blank = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    while let [first, rest @ ..] = bytes
+        && is_blank(first)
+    {
+        bytes = rest;
+    }
+    while let [rest @ .., last] = bytes
+        && is_blank(last)
+    {
+        bytes = rest;
+    }
+    bytes
 }
 
 fn is_token_byte(byte: u8) -> bool {
@@ -54,29 +82,24 @@ pub fn parse(block: &[u8], mut emit: impl FnMut(&str, &str)) {
     let mut lines = split_lines(block);
     let Some(first) = lines.next() else { return };
     if let Some(inline) = first.strip_prefix(VERSION).and_then(|rest| rest.strip_prefix(b" ")) {
-        let (status, description) = inline.split_at(inline.len().min(3));
-        let status = status.trim_ascii();
+        let status = strip_bytes(&inline[..inline.len().min(STATUS_LEN)]);
         if !status.is_empty() && status.iter().all(u8::is_ascii_digit) {
             emit(STATUS, &String::from_utf8_lossy(status));
         }
-        let description = description.trim_ascii();
-        if !description.is_empty() {
+        if let Some(description) = inline.get(STATUS_LEN + 1..)
+            && !description.is_empty()
+        {
             emit(DESCRIPTION, &String::from_utf8_lossy(description));
         }
     }
     for line in lines {
         let Some(colon) = memchr::memchr(b':', line) else { continue };
-        let Ok(name) = std::str::from_utf8(line[..colon].trim_ascii()) else { continue };
-        if !name.is_ascii() || name.bytes().any(|byte| byte.is_ascii_whitespace()) {
+        let Ok(name) = std::str::from_utf8(strip_bytes(&line[..colon])) else { continue };
+        if !name.is_ascii() || name.contains(|c: char| c.is_whitespace() || is_separator(c)) {
             continue;
         }
-        emit(name, &String::from_utf8_lossy(line[colon + 1..].trim_ascii()));
+        emit(name, &String::from_utf8_lossy(strip_bytes(&line[colon + 1..])));
     }
-}
-
-/// Whether the block is nothing but the server's "no responders" status.
-pub fn is_no_responders(block: &[u8]) -> bool {
-    block.starts_with(b"NATS/1.0 503")
 }
 
 fn split_lines(mut block: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -116,7 +139,8 @@ mod tests {
         push(&mut out, " Key ", " v\r\nPUB x 0\r\n ").unwrap();
         push(&mut out, "  ", "skipped").unwrap();
         finish(&mut out);
-        assert_eq!(out, b"NATS/1.0\r\nKey: v  PUB x 0\r\n\r\n");
+        push(&mut out, "\u{1c}Key", "\u{1d}v\u{1f}").unwrap();
+        assert_eq!(out, b"NATS/1.0\r\nKey: v  PUB x 0\r\n\r\nKey: v\r\n");
     }
 
     #[test]

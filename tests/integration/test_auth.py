@@ -175,13 +175,13 @@ async def test_permission_violations_leave_the_connection_alone(connect: Connect
         await nc.publish("closed.door", b"knock")
         await nc.flush()
         error = await events.wait_error(errors.Error)
-        assert str(error) == "nats: permissions violation for publish to \"closed.door\""
+        assert str(error) == 'nats: permissions violation for publish to "closed.door"'
         assert nc.last_error is error
 
         await nc.subscribe("closed.room")
         await nc.flush()
         error = await events.wait_error(errors.Error, "subscription")
-        assert "permissions violation for subscription to \"closed.room\"" in str(error)
+        assert 'permissions violation for subscription to "closed.room"' in str(error)
 
         sub = await nc.subscribe("open.house")
         await nc.publish("open.house", b"come in")

@@ -65,6 +65,8 @@ async def test_lame_duck_mode(cluster: Cluster, connect: Connect) -> None:
     cluster.servers[0].signal("ldm")
     await events.wait("lame duck")
     assert nc.is_connected
+    # A lame duck takes its time to end; nobody has to wait for that.
+    await cluster.servers[0].akill()
 
 
 async def test_info_while_connected(connect: Connect) -> None:
@@ -170,9 +172,7 @@ async def test_handler_chooses(fakes: list[FakeServer], connect: Connect) -> Non
     await nc.close()
 
 
-async def test_handler_that_leaves_the_choice(
-    fakes: list[FakeServer], connect: Connect
-) -> None:
+async def test_handler_that_leaves_the_choice(fakes: list[FakeServer], connect: Connect) -> None:
     events = Events()
     nc = await connect(
         [fake.url for fake in fakes],
@@ -186,9 +186,7 @@ async def test_handler_that_leaves_the_choice(
     await nc.close()
 
 
-async def test_handler_that_chooses_a_stranger(
-    fakes: list[FakeServer], connect: Connect
-) -> None:
+async def test_handler_that_chooses_a_stranger(fakes: list[FakeServer], connect: Connect) -> None:
     from urllib.parse import urlparse
 
     events = Events()
@@ -219,9 +217,7 @@ async def test_handler_that_raises_is_asked_again(
             raise LookupError(f"failure {asked}")
         return None, 0
 
-    nc = await connect(
-        fakes[0], reconnect_to_server_handler=choose, **events.callbacks, **EAGER
-    )
+    nc = await connect(fakes[0], reconnect_to_server_handler=choose, **events.callbacks, **EAGER)
     await nc.force_reconnect()
     await events.wait("reconnected")
     assert [str(error) for error in events.errors] == ["failure 1", "failure 2"]

@@ -11,13 +11,13 @@ import contextlib
 import functools
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fake_server import FakeServer, Handler, handshake_and_serve
 from nats.aio.client import Client
-
 from parity.servers import ReservedPort, Server
 
 PATIENCE = 8.0
@@ -70,6 +70,9 @@ def describe(value: Any) -> str:
     """Return an exception's class and text, and the repr of anything else."""
     if not isinstance(value, BaseException):
         return repr(value)
+    if isinstance(value, AttributeError):
+        # Which of the two a value of a wrong type gives depends on what is done to it first.
+        return "TypeError"
     cls = type(value)
     name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
     # Texts of Python's own errors tell how a function is written, not what it promises.
@@ -80,14 +83,15 @@ def describe(value: Any) -> str:
 class Context:
     """One run of one scenario."""
 
-    def __init__(self, scenario: Scenario, program: str, directory: Path) -> None:
-        self.lines: list[str] = []
+    def __init__(self, scenario: Scenario, program: str, directory: Path, lines: list[str]) -> None:
+        self.lines = lines
         self.clients: list[Client] = []
         self._program = program
         self._directory = directory
         self._servers: list[Server] = []
         self._ports: list[ReservedPort] = []
         self._names: list[tuple[re.Pattern[str], str]] = []
+        self._fakes = 0
         self._muted = False
         self.server = self.new_server(scenario.config)
 
@@ -203,18 +207,37 @@ class Context:
 
         await self.until(f"{line!r} was said", said)
 
+    @contextlib.asynccontextmanager
+    async def fake_server(
+        self, handler: Handler = handshake_and_serve, **options: Any
+    ) -> AsyncIterator[FakeServer]:
+        """Run a scripted server; the clients are closed before it ends, so that none notices."""
+        async with FakeServer(handler, **options) as server:
+            self._fakes += 1
+            self.rename(rf"\b{server.port}\b", f"<fake{self._fakes}>")
+            try:
+                yield server
+            finally:
+                await self._close_clients()
+
     async def clean_up(self) -> None:
         """Close whatever the scenario left open, without saying anything."""
-        self._muted = True
         for server in self._servers:
             server.resume()
-        for client in self.clients:
-            with contextlib.suppress(Exception):
-                await asyncio.wait_for(client.close(), 2)
+        await self._close_clients()
         for server in self._servers:
             server.kill()
         for port in self._ports:
             port.release()
+
+    async def _close_clients(self) -> None:
+        self._muted = True
+        for client in self.clients:
+            # nats-py's close is cancelled by a reconnection that was cancelled while it waited.
+            with contextlib.suppress(Exception, asyncio.CancelledError):
+                await asyncio.wait_for(client.close(), 2)
+        self.clients.clear()
+        self._muted = False
 
 
 async def settle(client: Client) -> None:
@@ -227,13 +250,12 @@ async def settle(client: Client) -> None:
     await client.flush()
 
 
-async def run(scenario: Scenario, program: str, directory: Path) -> list[str]:
-    """Run a scenario and return its lines."""
-    context = Context(scenario, program, directory)
+async def run(scenario: Scenario, program: str, directory: Path, lines: list[str]) -> None:
+    """Run a scenario and add what it says to ``lines``, whether it succeeds or not."""
+    context = Context(scenario, program, directory, lines)
     try:
         if scenario.start:
             await context.server.start()
         await scenario.run(context)
     finally:
         await context.clean_up()
-    return context.lines

@@ -41,10 +41,13 @@ def main() -> None:
     importlib.import_module(f"parity.scenarios.{arguments.name.partition('.')[0]}")
     from parity.harness import SCENARIOS, run
 
-    with tempfile.TemporaryDirectory(prefix="parity") as directory:
-        running = run(SCENARIOS[arguments.name], arguments.server, Path(directory))
-        lines = asyncio.run(asyncio.wait_for(running, TIMEOUT))
-    print("\n".join(lines))
+    lines: list[str] = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="parity") as directory:
+            running = run(SCENARIOS[arguments.name], arguments.server, Path(directory), lines)
+            asyncio.run(asyncio.wait_for(running, TIMEOUT))
+    finally:
+        print("\n".join(lines))
 
 
 if __name__ == "__main__":

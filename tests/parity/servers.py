@@ -48,12 +48,22 @@ class Server:
         if config is not None:
             self.config = config
         self._directory.mkdir(parents=True, exist_ok=True)
-        # Not asked by connecting, which would be counted in the ids of clients.
+        process = self._process = self._spawn()
+        # Not found out by connecting, which would be counted in the ids of clients.
+        for _ in range(int(START_TIMEOUT / 0.01)):
+            if any(self._directory.glob("*.ports")):
+                return
+            if process.poll() is not None:
+                break
+            await asyncio.sleep(0.01)
+        raise RuntimeError((self._directory / "server.log").read_text())
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
         for stale in self._directory.glob("*.ports"):
             stale.unlink()
         (self._directory / "server.conf").write_text(self.config or "debug: false\n")
         with open(self._directory / "server.log", "ab") as log:
-            self._process = subprocess.Popen(
+            return subprocess.Popen(
                 [
                     self._program,
                     *("-a", "127.0.0.1", "-p", str(self.port)),
@@ -64,18 +74,6 @@ class Server:
                 stdout=log,
                 stderr=log,
             )
-        for _ in range(int(START_TIMEOUT / 0.01)):
-            if any(self._directory.glob("*.ports")):
-                return
-            if self._process.poll() is not None:
-                break
-            await asyncio.sleep(0.01)
-        raise RuntimeError((self._directory / "server.log").read_text())
-
-    def reload(self, config: str) -> None:
-        """Have the running server read another configuration."""
-        (self._directory / "server.conf").write_text(config)
-        self._signal(signal.SIGHUP)
 
     def lame_duck(self) -> None:
         """Announce that the server is about to stop."""

@@ -66,6 +66,12 @@ def is_ours(name: str | None) -> bool:
     return name is not None and (name == "nats" or name.startswith("nats."))
 
 
+def belongs_to(module: str, obj: Any) -> bool:
+    """Say whether this is where it is defined, as far as programs are concerned."""
+    home = obj.__module__.split(".")
+    return obj.__module__ == module or any(part.startswith("_") for part in home)
+
+
 def qualified(obj: Any) -> str:
     return f"{obj.__module__}.{obj.__qualname__}"
 
@@ -155,7 +161,7 @@ def sample_surface(cls: type) -> dict[str, Any]:
 def class_surface(cls: type) -> dict[str, Any]:
     described: dict[str, Any] = {
         "kind": "class",
-        "mro": [qualified(base) for base in cls.__mro__ if base is not object],
+        "bases": [qualified(base) for base in cls.__mro__[1:] if base is not object],
         "abstract": inspect.isabstract(cls),
     }
     if issubclass(cls, enum.Enum):
@@ -194,13 +200,13 @@ def name_surface(module: str, value: Any) -> dict[str, Any] | None:
     if isinstance(value, type) and not isinstance(value, types.GenericAlias):
         if not is_ours(value.__module__):
             return None
-        if value.__module__ != module:
+        if not belongs_to(module, value):
             return {"kind": "re-export", "of": qualified(value)}
         return class_surface(value)
     if inspect.isroutine(value):
         if not is_ours(value.__module__):
             return None
-        if value.__module__ != module:
+        if not belongs_to(module, value):
             return {"kind": "re-export", "of": qualified(value)}
         return callable_surface(value, "function", bound=False)
     if isinstance(value, re.Pattern):

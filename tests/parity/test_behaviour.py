@@ -8,13 +8,14 @@ import importlib
 import os
 import signal
 import subprocess
+import time
 
 import pytest
-
 from parity.harness import SCENARIOS
 from parity.interpreters import FOLDER, OURS, nats_server, reference
 
 DRIVERS = ("tokio", "asyncio")
+# More than a scenario takes that hangs, less than pytest allows for a test.
 TIMEOUT = 50
 
 # What asyncio and the interpreter print about things that were forgotten.
@@ -36,10 +37,10 @@ def start(python: str, name: str, **environment: str) -> subprocess.Popen[str]:
     )
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[list[str], str]:
+def finish(process: subprocess.Popen[str], deadline: float) -> tuple[list[str], str]:
     """Return the lines of a run and its complaints."""
     try:
-        output, errors = process.communicate(timeout=TIMEOUT)
+        output, errors = process.communicate(timeout=max(deadline - time.monotonic(), 0.1))
     except subprocess.TimeoutExpired:
         end(process)
         output, errors = process.communicate()
@@ -68,8 +69,9 @@ def test_behaviour(name: str) -> None:
         "nats-py": start(reference(), name),
         **{driver: start(OURS, name, FASTNATS_DRIVER=driver) for driver in DRIVERS},
     }
+    deadline = time.monotonic() + TIMEOUT
     try:
-        results = {label: finish(process) for label, process in processes.items()}
+        results = {label: finish(process, deadline) for label, process in processes.items()}
     finally:
         for process in processes.values():
             end(process)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
 from parity.interpreters import FOLDER, OURS, reference
 
 # Modules not written yet. One that became equal has to leave this list.
@@ -32,6 +31,9 @@ PENDING_MODULES = frozenset(
 OPAQUE = {
     "nats.protocol.parser.Parser": "parses for the client's own methods; nobody else can use it",
 }
+
+# Modules whose regular expressions are how they work, not something to import.
+PRIVATE_PATTERNS = ("nats.protocol.parser",)
 
 # Deliberate differences, by the beginning of the line that would report them.
 ALLOWED = {
@@ -121,6 +123,8 @@ def compare_modules(module: str, theirs: Surface, ours: Surface) -> Iterator[str
 def compare_names(owner: str, theirs: Surface, ours: Surface) -> Iterator[str]:
     for name, reference_entry in theirs.items():
         path = f"{owner}.{name}"
+        if reference_entry["kind"] == "pattern" and owner in PRIVATE_PATTERNS:
+            continue
         entry = ours.get(name)
         if entry is None:
             yield f"{path} is missing ({reference_entry['kind']})"
@@ -149,10 +153,11 @@ def compare_entries(path: str, theirs: Surface, ours: Surface) -> Iterator[str]:
 
 
 def compare_classes(path: str, theirs: Surface, ours: Surface) -> Iterator[str]:
-    bases = iter(ours["mro"])
-    lost = [base for base in theirs["mro"] if base not in bases]
+    # Others may come between them, in the same order.
+    bases = iter(ours["bases"])
+    lost = [base for base in theirs["bases"] if base not in bases]
     if lost:
-        yield f"{path} has the bases {ours['mro']}, which lack {lost}"
+        yield f"{path} has the bases {ours['bases']}, which lack {lost}"
     if theirs["abstract"] != ours["abstract"]:
         yield f"{path} is abstract: {ours['abstract']}, not {theirs['abstract']}"
     for key in ("members", "text", "instances"):

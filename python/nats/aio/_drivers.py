@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Optional, Union
 from urllib.parse import ParseResult
 
+from nats import errors
 from nats._core import Connection
 
 # A peer that takes nothing more is left after so many seconds.
@@ -84,7 +85,11 @@ class _WireProtocol(asyncio.Protocol):
         self.epoch = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.epoch = self._core.use_transport(transport)
+        try:
+            self.epoch = self._core.use_transport(transport)
+        except errors.ConnectionClosedError:
+            # Closed while the connection was being made.
+            transport.abort()  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         self._core.feed(self.epoch, data)

@@ -152,13 +152,24 @@ class Lifecycle:
                     continue
                 self._err = error
                 raise
+            except errors.ConnectionClosedError:
+                raise
             except (OSError, errors.Error, asyncio.TimeoutError) as error:
                 self._err = error
                 await self._error_cb(error)
+                self._check_not_shut_down()
                 if not self.options["allow_reconnect"]:
                     raise
                 await self._close(DISCONNECTED, False)
                 self._count_attempt(self._current_server)
+
+    def _check_not_shut_down(self) -> None:
+        """Ends an attempt to connect during which the client was closed for good.
+
+        :raises nats.errors.ConnectionClosedError: it was.
+        """
+        if self._native().is_shut_down():
+            raise errors.ConnectionClosedError
 
     def _count_attempt(self, server: Optional[Srv]) -> None:
         if server is not None:
@@ -185,6 +196,8 @@ class Lifecycle:
                 await asyncio.sleep(time_wait)
             try:
                 await self._connect_to_server(server)
+            except errors.ConnectionClosedError:
+                raise
             except Exception as error:
                 self._count_attempt(server)
                 self._err = error
@@ -194,11 +207,13 @@ class Lifecycle:
             return
 
     async def _connect_to_server(self, server: Srv) -> None:
+        self._check_not_shut_down()
         server.last_attempt = time.monotonic()
         self._drop_link()
         link = DRIVERS[self._driver](self._native())
         await asyncio.wait_for(link.open(server.uri), self.options["connect_timeout"])
         self._link = link
+        self._check_not_shut_down()
 
     def _drop_link(self, graceful: bool = False) -> None:
         link, self._link = self._link, None
@@ -312,10 +327,7 @@ class Lifecycle:
             if value is not None and not value.done():
                 value.set_result(True)
         elif kind == "dropped":
-            subject, reply, sid = value
-            sub = self._subs.get(sid)
-            if sub is not None:
-                await self._error_cb(errors.SlowConsumerError(subject, reply, sid, sub))
+            await self._error_cb(errors.SlowConsumerError(*value))
         elif kind == "ended":
             epoch, error = value
             if self._is_current(epoch):
@@ -416,18 +428,15 @@ class Lifecycle:
         self._status = CLOSED
         self._cancel(self._reading_task)
         self._cancel(self._ping_interval_task)
-        await self._end_reconnecting()
-        # Lets the cancelled tasks end.
-        await asyncio.sleep(0)
-        if isinstance(self._core, Connection):
+        try:
+            await self._end_reconnecting()
+            # Lets the cancelled tasks end.
+            await asyncio.sleep(0)
             if was_connected and self._core.pending_size > 0:
-                await self._write_pending(self._core)
-            for sub in list(self._subs.values()):
-                sub._stop_processing()
-            self._subs.clear()
-            self._drop_link(graceful=True)
-            if do_cbs:
-                self._core.shut_down()
+                await self._write_pending()
+        finally:
+            # Also when close() is cancelled: nobody could close what it leaves.
+            self._tear_down(for_good=do_cbs)
         if do_cbs:
             if self._disconnected_cb is not None:
                 await self._disconnected_cb()
@@ -437,6 +446,14 @@ class Lifecycle:
         self._client_ip = None
         self._resp_sub_prefix = None
 
+    def _tear_down(self, for_good: bool) -> None:
+        for sub in list(self._subs.values()):
+            sub._stop_processing()
+        self._subs.clear()
+        self._drop_link(graceful=True)
+        if for_good and isinstance(self._core, Connection):
+            self._core.shut_down()
+
     async def _end_reconnecting(self) -> None:
         task = self._reconnection_task
         if task is None or task.done() or task is asyncio.current_task():
@@ -444,7 +461,8 @@ class Lifecycle:
         task.cancel()
         await asyncio.wait([task], timeout=self.options["reconnect_time_wait"])
 
-    async def _write_pending(self, core: Connection) -> None:
+    async def _write_pending(self) -> None:
+        core = self._native()
         core.kick()
         if core.pending_size > 0:
             try:

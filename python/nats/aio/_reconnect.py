@@ -46,6 +46,8 @@ class Reconnecting(Lifecycle):
                 await self._process_connect_init()
                 await self._resume()
                 return
+            except errors.ConnectionClosedError:
+                return
             except errors.NoServersError as error:
                 self._err = error
                 await self._close(CLOSED)

@@ -104,14 +104,17 @@ class Requests(Lifecycle):
         inbox = self.new_inbox()
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         sub = await self.subscribe(inbox, future=future, max_msgs=1)
-        await sub.unsubscribe(limit=1)
-        await self.publish(subject, payload, reply=inbox)
         try:
+            await sub.unsubscribe(limit=1)
+            await self.publish(subject, payload, reply=inbox)
             msg = await asyncio.wait_for(future, timeout)
-        except asyncio.TimeoutError:
-            await sub.unsubscribe()
+        except BaseException as error:
             future.cancel()
-            raise errors.TimeoutError from None
+            if not self.is_closed and not self.is_draining:
+                await sub.unsubscribe()
+            if isinstance(error, asyncio.TimeoutError):
+                raise errors.TimeoutError from None
+            raise
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
             raise errors.NoRespondersError
         return msg

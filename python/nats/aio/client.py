@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import time
 from collections.abc import Awaitable, Callable
 from random import shuffle
 from typing import Any, ClassVar, NoReturn, Optional, Union
@@ -328,6 +329,7 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
             raise errors.ConnectionClosedError
         if self.is_connecting or self.is_reconnecting:
             raise errors.ConnectionReconnectingError
+        self._native()
         loop = asyncio.get_running_loop()
         drained = asyncio.gather(
             *(loop.create_task(sub._drain()) for sub in list(self._subs.values()))
@@ -340,7 +342,8 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         except asyncio.TimeoutError:
             await self._error_cb(errors.DrainTimeoutError())
         except asyncio.CancelledError:
-            pass
+            # The tasks were cancelled with us; what they say of it is nobody's news.
+            drained.cancelled() or drained.exception()
         finally:
             self._status = Client.DRAINING_PUBS
             await self.flush()
@@ -453,13 +456,12 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
             raise errors.BadTimeoutError
         if self.is_closed:
             raise errors.ConnectionClosedError
-        loop = asyncio.get_running_loop()
-        start = loop.time()
+        start = time.perf_counter()
         try:
             await self._round_trip(timeout)
         except asyncio.TimeoutError:
             raise errors.TimeoutError from None
-        return loop.time() - start
+        return time.perf_counter() - start
 
     async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
         """Waits until the server has processed everything published so far.
@@ -474,6 +476,7 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
             raise errors.BadTimeoutError
         if self.is_closed:
             raise errors.ConnectionClosedError
+        self._native()
         if self._reading_task is None or self._reading_task.done():
             return
         try:

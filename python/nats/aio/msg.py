@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Optional, Union
+import copyreg
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Optional, SupportsIndex, Union
 
 from nats._core import Message
 from nats._spellings import AckTexts, NoReplySubjectError
@@ -32,7 +33,8 @@ class Msg(Message):
     ``None``) may be read and assigned. Of a received message they are made when first read.
     """
 
-    _client: NATS
+    # `field()`: the native attribute of this name is no default.
+    _client: NATS = field()
     subject: str = ""
     reply: str = ""
     data: bytes = b""
@@ -61,6 +63,15 @@ class Msg(Message):
         ConsumerSeq = 8
         Timestamp = 9
         NumPending = 10
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> tuple[Any, ...]:
+        """Copies and pickles by the values of the fields, wherever they are kept."""
+        state = {name: getattr(self, name) for name in _NATIVE_FIELDS} | vars(self)
+        return copyreg.__newobj__, (type(self),), state  # type: ignore[attr-defined]
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
 
     @property
     def header(self) -> Optional[dict[str, str]]:
@@ -229,12 +240,13 @@ class Msg(Message):
 def _uncover_native_attributes() -> None:
     """Removes the class attributes that dataclass keeps for defaults: they hide the
     attributes of `Message`, which is where the values are."""
-    for field in fields(Msg):
-        if field.name in vars(Msg):
-            delattr(Msg, field.name)
+    for native in fields(Msg):
+        if native.name in vars(Msg):
+            delattr(Msg, native.name)
 
 
 _uncover_native_attributes()
+_NATIVE_FIELDS = tuple(native.name for native in fields(Msg))
 
 # The constructor that the core may skip for received messages.
 MSG_INIT: Any = Msg.__init__

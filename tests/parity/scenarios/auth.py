@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fake_server import FakeConnection, FakeServer
-
+from fake_server import FakeConnection
 from parity.harness import Context, scenario, settle
 
 USERS = 'authorization { users: [{user: "bob", password: "secret"}] }'
@@ -100,7 +99,7 @@ async def what_the_client_says_about_itself(ctx: Context) -> None:
         await client.handshake()
         await client.serve()
 
-    async with FakeServer(handle) as server:
+    async with ctx.fake_server(handle) as server:
         for label, given in cases.items():
             options = dict(given)
             prefix = options.pop("prefix", "")
@@ -121,7 +120,7 @@ async def nkey_signature(ctx: Context) -> None:
     def jwt() -> bytes:
         return b"a.jwt"
 
-    async with FakeServer(info={"nonce": "abc", "auth_required": True}) as server:
+    async with ctx.fake_server(info={"nonce": "abc", "auth_required": True}) as server:
         for options in (
             {"signature_cb": signature},
             {"signature_cb": signature, "user_jwt_cb": jwt},

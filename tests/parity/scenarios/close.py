@@ -62,13 +62,14 @@ async def wakes_those_who_wait(ctx: Context) -> None:
 @scenario
 async def cancels_handlers(ctx: Context) -> None:
     nc = await ctx.connect()
+    cancelled = []
 
     async def handler(msg: Any) -> None:
         ctx.say("begin", msg.data)
         try:
             await asyncio.sleep(5)
         except asyncio.CancelledError:
-            ctx.say("cancelled")
+            cancelled.append(msg.data)
             raise
 
     await nc.subscribe("foo", cb=handler)
@@ -77,7 +78,7 @@ async def cancels_handlers(ctx: Context) -> None:
     await ctx.until_said("begin")
     await nc.close()
     await asyncio.sleep(0.02)
-    ctx.say("closed", nc.is_closed)
+    ctx.say("closed", nc.is_closed, "cancelled", cancelled)
 
 
 @scenario

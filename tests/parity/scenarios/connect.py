@@ -6,8 +6,7 @@ import asyncio
 import logging
 
 import nats
-from fake_server import FakeConnection, FakeServer
-
+from fake_server import FakeConnection
 from parity.harness import Context, scenario, settle
 
 FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 1}
@@ -133,8 +132,7 @@ async def silent_server(ctx: Context) -> None:
     async def say_nothing(client: FakeConnection) -> None:
         await client.wait_closed()
 
-    async with FakeServer(say_nothing) as server:
-        ctx.rename(rf"\b{server.port}\b", "<port>")
+    async with ctx.fake_server(say_nothing) as server:
         nc = ctx.client()
         options = {**ctx.callbacks(), "connect_timeout": 0.2, "allow_reconnect": False}
         await ctx.attempt("connect", nc.connect(server.url, **options))
@@ -150,7 +148,7 @@ async def nonsense_instead_of_info(ctx: Context) -> None:
             if greeting:
                 await client.wait_closed()
 
-        async with FakeServer(greet) as server:
+        async with ctx.fake_server(greet) as server:
             nc = ctx.client()
             options = {**ctx.callbacks(), "connect_timeout": 1, "allow_reconnect": False}
             await ctx.attempt(f"connect after {greeting!r}", nc.connect(server.url, **options))
@@ -164,7 +162,9 @@ async def error_callback_that_raises_aborts(ctx: Context) -> None:
         raise LookupError("enough")
 
     down = ctx.reserve_port().url
-    await ctx.attempt("connect", ctx.connect([down, ctx.url], error_cb=error_cb, dont_randomize=True))
+    await ctx.attempt(
+        "connect", ctx.connect([down, ctx.url], error_cb=error_cb, dont_randomize=True)
+    )
 
 
 @scenario

@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fake_server import FakeServer
 from nats.aio.client import Client
-
 from parity.harness import Context, scenario, settle
 
 
@@ -17,8 +15,7 @@ def netlocs(nc: Client) -> list[list[str]]:
 
 @scenario(start=False)
 async def servers_announced_while_connected(ctx: Context) -> None:
-    async with FakeServer() as server:
-        ctx.rename(rf"\b{server.port}\b", "<port>")
+    async with ctx.fake_server() as server:
         nc = await ctx.connect(server.url)
         client = server.connections[0]
         own = f"{server.host}:{server.port}"
@@ -30,8 +27,7 @@ async def servers_announced_while_connected(ctx: Context) -> None:
 
 @scenario(start=False)
 async def servers_announced_at_first(ctx: Context) -> None:
-    async with FakeServer(info={"connect_urls": ["10.0.0.1:4222", "10.0.0.2:4222"]}) as server:
-        ctx.rename(rf"\b{server.port}\b", "<port>")
+    async with ctx.fake_server(info={"connect_urls": ["10.0.0.1:4222", "10.0.0.2:4222"]}) as server:
         nc = await ctx.connect(server.url)
         await settle(nc)
         ctx.say(*netlocs(nc), len(nc.server_pool))
@@ -42,7 +38,7 @@ async def state_seen_by_the_callback(ctx: Context) -> None:
     async def discovered_server_cb() -> None:
         ctx.say("discovered", netlocs(nc)[1], nc.is_connected)
 
-    async with FakeServer() as server:
+    async with ctx.fake_server() as server:
         nc = await ctx.connect(server.url, discovered_server_cb=discovered_server_cb)
         await server.connections[0].send_info(connect_urls=["10.0.0.1:4222", "10.0.0.2:4222"])
         await settle(nc)
@@ -50,7 +46,7 @@ async def state_seen_by_the_callback(ctx: Context) -> None:
 
 @scenario(start=False)
 async def lame_duck_announced(ctx: Context) -> None:
-    async with FakeServer() as server:
+    async with ctx.fake_server() as server:
         nc = await ctx.connect(server.url)
         client = server.connections[0]
         await client.send_info(ldm=False)
@@ -72,7 +68,7 @@ async def lame_duck(ctx: Context) -> None:
 
 @scenario(start=False)
 async def other_settings_announced_later(ctx: Context) -> None:
-    async with FakeServer() as server:
+    async with ctx.fake_server() as server:
         nc = await ctx.connect(server.url)
         ctx.say(nc.max_payload, nc.client_id, repr(nc.connected_server_version))
         changes: dict[str, Any] = {"max_payload": 10, "client_id": 99, "version": "9.9.9"}
@@ -83,10 +79,8 @@ async def other_settings_announced_later(ctx: Context) -> None:
 
 @scenario(start=False)
 async def pool_is_used_for_reconnecting(ctx: Context) -> None:
-    async with FakeServer() as first, FakeServer() as second:
-        ctx.rename(rf"\b{first.port}\b", "<first>")
-        ctx.rename(rf"\b{second.port}\b", "<second>")
-        nc = await ctx.connect(first.url, reconnect_time_wait=0.05)
+    async with ctx.fake_server() as first, ctx.fake_server() as second:
+        nc = await ctx.connect(first.url, dont_randomize=True, reconnect_time_wait=0.05)
         await first.connections[0].send_info(connect_urls=[f"{second.host}:{second.port}"])
         await settle(nc)
         await first.stop_accepting()

@@ -156,18 +156,21 @@ async def requests_while_draining(ctx: Context) -> None:
 @scenario
 async def timeout(ctx: Context) -> None:
     nc = await ctx.connect(drain_timeout=0.1)
+    cancelled = []
 
     async def handler(msg: Any) -> None:
         try:
             await asyncio.sleep(5)
         except asyncio.CancelledError:
-            ctx.say("handler cancelled")
+            cancelled.append(msg.data)
             raise
 
     await nc.subscribe("foo", cb=handler)
     await publish(nc, "foo", 2)
     await ctx.attempt("drain", nc.drain())
+    await asyncio.sleep(0.02)
     ctx.say("closed", nc.is_closed, "last_error", nc.last_error, "subscriptions", len(nc._subs))
+    ctx.say("cancelled", cancelled)
 
 
 @scenario

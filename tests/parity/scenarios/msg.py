@@ -9,7 +9,6 @@ from typing import Any
 import nats
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-
 from parity.harness import Context, scenario, settle
 
 V1 = "$JS.ACK.stream.consumer.3.100.20.1700000000123456789.7"
@@ -31,6 +30,14 @@ class Fake:
 
     def __repr__(self) -> str:
         return "<fake>"
+
+
+async def respond_without_reply(ctx: Context, msg: Msg) -> None:
+    # Here the error is of a class of its own, below the one that is promised.
+    try:
+        await msg.respond(b"")
+    except nats.errors.Error as error:
+        ctx.say("respond without reply raises", str(error))
 
 
 @scenario(start=False)
@@ -103,7 +110,7 @@ async def acknowledging_core_messages(ctx: Context) -> None:
         await ctx.attempt(name, getattr(Msg(fake, "a"), name)())
     await ctx.attempt("metadata", lambda: Msg(fake, "a").metadata)
     await ctx.attempt("with an inbox", Msg(fake, "a", reply="_INBOX.x").ack())
-    await ctx.attempt("respond without reply", Msg(fake, "a").respond(b""))
+    await respond_without_reply(ctx, Msg(fake, "a"))
     await ctx.attempt("respond without client", Msg(None, "a", "b").respond(b""))  # type: ignore[arg-type]
     await ctx.attempt("respond", Msg(fake, "a", "b", headers={"h": "v"}).respond(b"x"))
 
@@ -140,7 +147,7 @@ async def responding(ctx: Context) -> None:
     sub = await nc.subscribe("foo")
     answers = await nc.subscribe("answers")
     await nc.publish("foo", b"1")
-    await ctx.attempt("respond without reply", (await sub.next_msg()).respond(b"x"))
+    await respond_without_reply(ctx, await sub.next_msg())
     await nc.publish("foo", b"2", reply="answers", headers={"a": "b"})
     msg = await sub.next_msg()
     for data in (b"first", b"second", b""):
@@ -160,10 +167,10 @@ async def class_of_messages(ctx: Context) -> None:
         def shout(self) -> str:
             return self.data.decode().upper()
 
-    class Special_client(Client):
+    class SpecialClient(Client):
         msg_class = Special
 
-    nc = Special_client()
+    nc = SpecialClient()
     ctx.clients.append(nc)
     await nc.connect(ctx.url)
     sub = await nc.subscribe("foo")

@@ -7,7 +7,6 @@ from typing import Any
 
 import nats
 from nats.aio.client import Client
-
 from parity.harness import Context, scenario, settle
 
 

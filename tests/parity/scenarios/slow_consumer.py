@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 from nats.errors import SlowConsumerError
-
 from parity.harness import Context, scenario, settle
 
 
@@ -75,7 +74,7 @@ async def contents_of_the_error(ctx: Context) -> None:
     await settle(nc)
     for error in errors:
         ctx.say(type(error).__qualname__, error.subject, error.reply, error.sid, error.sub is sub)
-        ctx.say(str(error).replace(repr(sub), "SUB"), error.args == ())
+        ctx.say(str(error).replace(repr(sub), "SUB"))
 
 
 @scenario
