@@ -156,6 +156,11 @@ impl Connection {
         self.write_out(py)
     }
 
+    /// The connection is being given up: what is pending is left to the next one.
+    fn hold(&self) {
+        self.shared.outbox.hold();
+    }
+
     /// Ends the handshake: pending output flows from now on.
     fn release(&self, py: Python<'_>) -> PyResult<()> {
         self.shared.outbox.release();

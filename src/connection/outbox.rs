@@ -90,13 +90,14 @@ impl Outbox {
         self.size.fetch_add(command.len(), Ordering::Relaxed);
     }
 
+    /// Collects commands from now on: those of the next connection.
+    pub fn hold(&self) {
+        lock(&self.pending).held = true;
+    }
+
     /// Puts commands collected while disconnected behind the urgent ones from now on.
     pub fn release(&self) {
         lock(&self.pending).held = false;
-    }
-
-    pub fn is_held(&self) -> bool {
-        lock(&self.pending).held
     }
 
     /// Asks [`Outbox::take_room_notice`] to report when less than half of the limit is left.

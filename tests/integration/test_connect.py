@@ -289,8 +289,6 @@ async def test_error_cb_that_raises_ends_connecting(closed_port: int) -> None:
         {"tls": object()},
         {"tls_hostname": "host"},
         {"tls_handshake_first": True},
-        {"signature_cb": lambda nonce: b""},
-        {"user_jwt_cb": lambda: b""},
         {"user_credentials": "file.creds"},
         {"nkeys_seed": "file.nk"},
         {"nkeys_seed_str": "SU..."},

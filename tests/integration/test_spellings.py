@@ -140,14 +140,6 @@ async def test_options_and_subscriptions_can_be_looked_at(connect: Connect) -> N
     assert len(nc._subs) == 1
 
 
-@pytest.mark.parametrize("kind", [str, Path])
-async def test_tls_path_is_not_opened_for_a_server_without_tls(
-    connect: Connect, tmp_path: Path, kind: Any
-) -> None:
-    nc = await connect(tls=kind(tmp_path / "missing.pem"))
-    assert nc.is_connected
-
-
 async def test_metadata_of_a_core_message_raises(connect: Connect) -> None:
     msg = await (await with_one_pending(connect)).next_msg(TIMEOUT)
     with pytest.raises(errors.NotJSMessageError):

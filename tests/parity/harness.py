@@ -158,11 +158,19 @@ class Context:
 
         Args:
             label: Beginning of the lines.
-            once: Say the same thing only once in a row.
+            once: Don't repeat what the last callback said, whatever else was said since; how
+                often a connection is refused depends on how fast the server starts.
             ignore: Errors that depend on who is faster, the server or the client.
         """
-        say = self.say_once if once else self.say
         prefix = f"{label}: " if label else ""
+        last = ""
+
+        def say(*parts: Any) -> None:
+            nonlocal last
+            line = self._line(parts)
+            if not (once and line == last):
+                self.say(*parts)
+            last = line
 
         async def error_cb(error: Exception) -> None:
             if not isinstance(error, ignore):

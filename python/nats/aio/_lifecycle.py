@@ -19,7 +19,7 @@ from ._drivers import DRIVERS, Driver
 from ._options import connect_command
 from ._servers import ReconnectToServerHandler, Srv, discovered_servers
 from ._stats import Stats
-from ._types import PING_PROTO, Callback, ErrorCallback
+from ._types import PING_PROTO, Callback, ErrorCallback, JWTCallback, SignatureCallback
 from ._unconnected import Unconnected
 from .errors import ErrStaleConnection
 
@@ -62,6 +62,7 @@ class Lifecycle:
         self._client_ip: Optional[str] = None
         self._err: Optional[Exception] = None
         self._auth_configured = False
+        self._signing: tuple[Optional[SignatureCallback], Optional[JWTCallback]] = (None, None)
         self._resp_sub_prefix: Optional[bytearray] = None
         self._reading_task: Optional[asyncio.Task[None]] = None
         self._ping_interval_task: Optional[asyncio.Task[None]] = None
@@ -232,7 +233,7 @@ class Lifecycle:
         assert server, "must be called only from Client.connect"
         self._status = CONNECTING
         kind, value = await self._next_event()
-        if kind == "ended" and not isinstance(value[1], errors.UnexpectedEOF):
+        if kind == "ended" and isinstance(value[1], OSError):
             raise value[1]
         if kind != "info":
             raise errors.Error("nats: empty response from server when expecting INFO message")
@@ -261,7 +262,11 @@ class Lifecycle:
 
     def _connect_command(self) -> bytes:
         return connect_command(
-            self.options, self._server_info, self._current_server, self._auth_configured
+            self.options,
+            self._server_info,
+            self._current_server,
+            self._auth_configured,
+            *self._signing,
         )
 
     async def _expect(self, wanted: str) -> None:

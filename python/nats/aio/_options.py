@@ -9,7 +9,7 @@ from nats import errors
 from nats._core import __version__
 
 from ._servers import Srv
-from ._types import CONNECT_OP, PROTOCOL, __lang__
+from ._types import CONNECT_OP, PROTOCOL, JWTCallback, SignatureCallback, __lang__
 
 
 def check_callbacks(*callbacks: Any) -> None:
@@ -35,7 +35,12 @@ def check_supported(schemes: list[str], **options: Any) -> None:
 
 
 def connect_command(
-    options: dict[str, Any], info: dict[str, Any], server: Optional[Srv], auth_configured: bool
+    options: dict[str, Any],
+    info: dict[str, Any],
+    server: Optional[Srv],
+    auth_configured: bool,
+    signature_cb: Optional[SignatureCallback],
+    user_jwt_cb: Optional[JWTCallback],
 ) -> bytes:
     """The CONNECT command; credentials given as functions are asked anew each time."""
     fields: dict[str, Any] = {
@@ -49,7 +54,10 @@ def connect_command(
         fields["headers"] = info["headers"]
         fields["no_responders"] = info["headers"]
     if auth_configured:
-        fields.update(_credentials(options, server))
+        if signature_cb is not None and "nonce" in info:
+            fields.update(_signature(options, info["nonce"], signature_cb, user_jwt_cb))
+        else:
+            fields.update(_credentials(options, server))
     if options["name"] is not None:
         fields["name"] = options["name"]
     if options["no_echo"] is not None:
@@ -61,6 +69,21 @@ def connect_command(
 
 def _value(option: Any) -> Any:
     return option() if callable(option) else option
+
+
+def _signature(
+    options: dict[str, Any],
+    nonce: str,
+    signature_cb: SignatureCallback,
+    user_jwt_cb: Optional[JWTCallback],
+) -> dict[str, Any]:
+    """The signed nonce; a token may come with it, for authorization callouts."""
+    fields: dict[str, Any] = {"sig": signature_cb(nonce).decode()}
+    if user_jwt_cb is not None:
+        fields["jwt"] = user_jwt_cb().decode()
+    if options["token"] is not None:
+        fields["auth_token"] = _value(options["token"])
+    return fields
 
 
 def _credentials(options: dict[str, Any], server: Optional[Srv]) -> dict[str, Any]:

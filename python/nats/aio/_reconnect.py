@@ -22,6 +22,7 @@ class Reconnecting(Lifecycle):
 
     def _start_reconnecting(self) -> None:
         self._status = RECONNECTING
+        self._native().hold()
         self._cancel(self._reconnection_task)
         self._reconnection_task = asyncio.get_running_loop().create_task(self._attempt_reconnect())
 

@@ -167,6 +167,8 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         :param flusher_queue_size: accepted for compatibility; there is no such queue here.
         :param no_echo: don't receive one's own messages.
         :param user, password, token: values, or functions called at each (re)connect.
+        :param signature_cb: signs the server's nonce, returns the signature in base64.
+        :param user_jwt_cb: returns the user's JWT to go with the signature.
         :param drain_timeout: seconds that :meth:`drain` gives the handlers.
         :param inbox_prefix: first token(s) of reply subjects.
         :param pending_size: bytes of output that may wait: while connected, publishers wait
@@ -193,8 +195,6 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
             tls=tls,
             tls_hostname=tls_hostname,
             tls_handshake_first=tls_handshake_first,
-            signature_cb=signature_cb,
-            user_jwt_cb=user_jwt_cb,
             user_credentials=user_credentials,
             nkeys_seed=nkeys_seed,
             nkeys_seed_str=nkeys_seed_str,
@@ -210,6 +210,7 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
             lame_duck_mode_cb,
         )
         self._reconnect_to_server_handler = reconnect_to_server_handler
+        self._signing = (signature_cb, user_jwt_cb)
         if isinstance(inbox_prefix, str):
             inbox_prefix = inbox_prefix.encode()
         assert isinstance(inbox_prefix, bytes)

@@ -54,15 +54,15 @@ async def while_it_is_down(ctx: Context) -> None:
 
 @scenario
 async def pings_of_the_client(ctx: Context) -> None:
-    nc = await ctx.connect(ping_interval=0.02, max_outstanding_pings=2)
-    await asyncio.sleep(0.3)
+    nc = await ctx.connect(ping_interval=0.1, max_outstanding_pings=4)
+    await asyncio.sleep(0.55)
     ctx.say("connected", nc.is_connected, nc.stats["reconnects"])
 
 
-@scenario(config="ping_interval: 1\nping_max: 1")
+@scenario(config='ping_interval: "200ms"\nping_max: 2')
 async def pings_of_the_server(ctx: Context) -> None:
     nc = await ctx.connect()
-    await asyncio.sleep(3)
+    await asyncio.sleep(1.2)
     await settle(nc)
     ctx.say("connected", nc.is_connected, nc.stats)
 

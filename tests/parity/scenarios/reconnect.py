@@ -192,8 +192,8 @@ async def to_another_server(ctx: Context) -> None:
 
 @scenario
 async def frozen_server(ctx: Context) -> None:
-    nc = await watched(ctx, ping_interval=0.1, max_outstanding_pings=2, connect_timeout=0.2)
-    await asyncio.sleep(0.4)
+    nc = await watched(ctx, ping_interval=0.2, max_outstanding_pings=2, connect_timeout=0.2)
+    await asyncio.sleep(0.5)
     ctx.say("connected", nc.is_connected)
     ctx.server.pause()
     await ctx.until_said("error_cb")
