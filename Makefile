@@ -51,6 +51,7 @@ native: ## Build the async-nats yardstick and interoperability peer
 lint: $(VENV)/.stamp ## Check formatting and lints, Rust and Python
 	cargo fmt --all --check
 	cargo clippy --locked --quiet --workspace --all-targets --no-default-features -- -D warnings
+	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --quiet -- -D warnings
 	$(BIN)/ruff format --check python tests examples benches
 	$(BIN)/ruff check python tests examples benches
 
@@ -70,8 +71,10 @@ bench: build $(REF)/.stamp native ## Run the paired benchmarks; table and plot g
 	$(BIN)/python -m compileall -q python/nats
 	$(BIN)/python benches/run.py
 
+FUZZ_SECONDS ?= 60
 fuzz: ## Bounded run of the parser fuzz target (needs cargo-fuzz and a nightly toolchain)
-	cd fuzz && cargo +nightly fuzz run parser -- -max_total_time=60
+	cp -r fuzz/corpus/parser/. $$(mkdir -p fuzz/artifacts/corpus && echo fuzz/artifacts/corpus)
+	cargo +nightly fuzz run parser fuzz/artifacts/corpus -- -max_total_time=$(FUZZ_SECONDS)
 
 lock: ## Write the locked requirement files anew (run on the oldest supported CPython)
 	$(PYTHON) -m venv .venv-lock

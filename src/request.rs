@@ -27,7 +27,8 @@ impl Deadlines {
     /// Adds a deadline `timeout` seconds from now; zero, negative and NaN are now.
     pub fn add(&mut self, timeout: f64, expiring: Expiring) -> DeadlineKey {
         const LONGEST: f64 = 1e9;
-        let timeout = Duration::from_secs_f64(timeout.max(0.0).min(LONGEST));
+        let timeout = if timeout.is_nan() { 0.0 } else { timeout.clamp(0.0, LONGEST) };
+        let timeout = Duration::from_secs_f64(timeout);
         self.next += 1;
         let key = (Instant::now() + timeout, self.next);
         self.entries.insert(key, expiring);

@@ -61,7 +61,7 @@ impl Burst {
         }
         self.messages += 1;
         self.exhausted = self.messages >= BURST_MESSAGES
-            || (self.messages % CLOCK_EVERY == 0 && self.since.elapsed() >= BURST_TIME);
+            || (self.messages.is_multiple_of(CLOCK_EVERY) && self.since.elapsed() >= BURST_TIME);
         self.exhausted
     }
 }

@@ -199,11 +199,7 @@ fn describe(py: Python<'_>, event: ControlEvent) -> PyResult<(Py<PyString>, Py<P
                 (intern!(py, "ended"), report.into_pyobject(py)?.into_any().unbind())
             }
             // The others never get here: `sort` deals with them.
-            Event::Ok
-            | Event::Pong
-            | Event::Dropped(_)
-            | Event::Complete(_)
-            | Event::Room => {
+            Event::Ok | Event::Pong | Event::Dropped(_) | Event::Complete(_) | Event::Room => {
                 (intern!(py, "ok"), py.None())
             }
         },

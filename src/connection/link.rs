@@ -85,8 +85,8 @@ impl Link {
             closing: AtomicBool::new(false),
             closed: Notify::new(),
         });
-        tokio::spawn(Arc::clone(&inner).run(Task::Read));
-        tokio::spawn(Arc::clone(&inner).run(Task::Write));
+        tokio::spawn(Arc::clone(&inner).supervise(Task::Read));
+        tokio::spawn(Arc::clone(&inner).supervise(Task::Write));
         Ok(Self(inner))
     }
 
@@ -201,6 +201,13 @@ impl Inner {
         }
     }
 
+    /// A task that panics must not leave a connection that nobody serves.
+    async fn supervise(self: Arc<Self>, task: Task) {
+        if tokio::spawn(Arc::clone(&self).run(task)).await.is_err() {
+            self.end(LinkEnd::Io(io::Error::other("nats: internal error on the I/O thread")));
+        }
+    }
+
     async fn run(self: Arc<Self>, task: Task) {
         let outcome = tokio::select! {
             biased;
@@ -301,8 +308,7 @@ impl Inner {
         loop {
             self.shared.notice_room();
             socket.writable().await?;
-            let written =
-                self.shared.outbox.write(self.epoch, |bytes| socket.try_write(bytes))?;
+            let written = self.shared.outbox.write(self.epoch, |bytes| socket.try_write(bytes))?;
             if written != Written::Blocked {
                 return Ok(());
             }

@@ -6,7 +6,6 @@ import asyncio
 import copy
 import json
 import pickle
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -72,7 +72,7 @@ async def connection(ctx: Context) -> None:
     nc = await ctx.connect()
 
     async def handler(msg: Any) -> None:
-        await asyncio.sleep(0.01)
+        await ctx.until("draining", lambda: nc.is_draining)
         ctx.say("got", msg.data, "draining", nc.is_draining, "connected", nc.is_connected)
         await nc.publish("answers", msg.data)
 
@@ -118,7 +118,7 @@ async def forbidden_while_draining(ctx: Context) -> None:
     sub = await nc.subscribe("foo", cb=handler)
     other = await nc.subscribe("bar")
     await publish(nc, "foo", 1)
-    draining = asyncio.create_task(nc.drain())
+    drain = asyncio.create_task(nc.drain())
     await ctx.until("draining", lambda: nc.is_draining)
     ctx.say("connected", nc.is_connected, "pubs", nc.is_draining_pubs, "status", nc._status)
     await ctx.attempt("subscribe", nc.subscribe("baz"))
@@ -128,7 +128,7 @@ async def forbidden_while_draining(ctx: Context) -> None:
     await ctx.attempt("flush", nc.flush())
     await ctx.attempt("first request", nc.request("baz", b"", timeout=0.1))
     release.set()
-    await draining
+    await drain
 
 
 @scenario
@@ -144,8 +144,8 @@ async def requests_while_draining(ctx: Context) -> None:
     ctx.say((await nc.request("ask", timeout=2)).data)
 
     async def handler(msg: Any) -> None:
-        await asyncio.sleep(0.05)
-        ctx.say("draining", nc.is_draining, "subscriptions", len(nc._subs))
+        await ctx.until("draining", lambda: nc.is_draining)
+        ctx.say("draining", nc.is_draining)
 
     await nc.subscribe("foo", cb=handler)
     await publish(nc, "foo", 1)
