@@ -26,7 +26,7 @@ build: $(VENV)/.stamp ## Build the extension (release) into the virtual environm
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
 
 wheel: $(VENV)/.stamp ## Build a wheel into dist/
-	$(BIN)/maturin build --release --locked --quiet --out dist --interpreter $(BIN)/python
+	$(BIN)/maturin build --release --locked --quiet --out dist
 
 demo: build ## Run the examples against an embedded nats-server
 	@for example in $(EXAMPLES); do \

@@ -31,9 +31,8 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 def main(wheels: Path) -> None:
-    tag = f"cp{sys.version_info[0]}{sys.version_info[1]}"
-    candidates = sorted(wheels.glob(f"fastnats-*-{tag}-*.whl"))
-    assert candidates, f"no wheel for {tag} in {wheels}"
+    candidates = sorted(wheels.glob("fastnats-*-abi3-*.whl"), key=lambda path: path.stat().st_mtime)
+    assert candidates, f"no wheel in {wheels}"
     wheel = candidates[-1]
     with tempfile.TemporaryDirectory() as directory:
         # Outside the checkout, so that nothing but the wheel can provide the package.

@@ -19,7 +19,8 @@ STREAM = (
     b"+OK\r\n"
     b"MSG a.b 22 reply.to 4\r\n\r\n\r\n\r\n"
     b"PONG\r\n"
-    b"HMSG c 3 %d %d\r\n%shi\r\n" % (len(HEADERS), len(HEADERS) + 2, HEADERS)
+    b"HMSG c 3 %d %d\r\n%shi\r\n"
+    % (len(HEADERS), len(HEADERS) + 2, HEADERS)
     + b"HMSG c 3 inbox %d %d\r\n%s\r\n" % (len(HEADERS), len(HEADERS), HEADERS)
     + b"MSG empty 4 0\r\n\r\n"
     b"-ERR 'Unknown Protocol Operation'\r\n"

@@ -1,0 +1,158 @@
+"""What many connections, messages and failures leave behind in a process: nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from typing import Any
+
+import nats
+import psutil
+import pytest
+from conftest import Connect
+from nats import errors
+from nats.embedded import Server
+from waiting import eventually, within
+
+pytestmark = pytest.mark.usefixtures("driver")
+
+MEGABYTE = 1024 * 1024
+# What allocators may keep; 20 bytes lost per message would be more.
+MAX_GROWTH = 5 * MEGABYTE
+
+PROCESS = psutil.Process()
+
+
+def memory() -> int:
+    gc.collect()
+    return int(PROCESS.memory_info().rss)
+
+
+async def assert_nothing_is_left(fds: int, threads: int) -> None:
+    """Sockets and threads end a little after what used them."""
+    await eventually(lambda: PROCESS.num_fds() <= fds, "descriptors are closed")
+    # A pool that has grown shrinks again after ten seconds without work.
+    await eventually(lambda: PROCESS.num_threads() <= threads, "threads have ended", 15)
+
+
+async def connect_and_close(server: Server, count: int) -> None:
+    for _ in range(count):
+        nc = await within(nats.connect(server.url))
+        sub = await nc.subscribe("data")
+        await nc.publish("data", b"x")
+        assert (await sub.next_msg(5)).data == b"x"
+        await within(nc.close())
+
+
+async def test_connecting_and_closing(server: Server) -> None:
+    await connect_and_close(server, 30)
+    fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+    await connect_and_close(server, 100)
+    await assert_nothing_is_left(fds, threads)
+    assert memory() - rss < MAX_GROWTH
+
+
+async def fail(url: str, error: type[Exception], count: int, **options: Any) -> None:
+    async def error_cb(error: Exception) -> None:
+        pass
+
+    for _ in range(count):
+        with pytest.raises(error):
+            await within(nats.connect(url, error_cb=error_cb, **options))
+
+
+async def test_refused_connections(closed_port: int) -> None:
+    url = f"nats://127.0.0.1:{closed_port}"
+    options: Any = {"max_reconnect_attempts": 1, "reconnect_time_wait": 0}
+    await fail(url, errors.NoServersError, 50, **options)
+    fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+    await fail(url, errors.NoServersError, 200, **options)
+    await assert_nothing_is_left(fds, threads)
+    assert memory() - rss < MAX_GROWTH
+
+
+async def test_connections_without_permission() -> None:
+    with Server(config="authorization { token: secret }") as server:
+        await fail(server.url, errors.Error, 50, allow_reconnect=False)
+        fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+        await fail(server.url, errors.Error, 200, allow_reconnect=False)
+        await assert_nothing_is_left(fds, threads)
+        assert memory() - rss < MAX_GROWTH
+
+
+async def test_connecting_to_what_never_answers() -> None:
+    async def swallow(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await reader.read()
+        finally:
+            writer.close()
+
+    silent = await asyncio.start_server(swallow, "127.0.0.1", 0)
+    url = f"nats://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    options: Any = {"connect_timeout": 0.02, "allow_reconnect": False}
+    try:
+        await fail(url, asyncio.TimeoutError, 20, **options)
+        await asyncio.sleep(0.1)
+        fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+        await fail(url, asyncio.TimeoutError, 60, **options)
+        await assert_nothing_is_left(fds, threads)
+        assert memory() - rss < MAX_GROWTH
+    finally:
+        silent.close()
+        await within(silent.wait_closed())
+
+
+async def test_messages(server: Server, connect: Connect) -> None:
+    nc = await connect()
+    received = 0
+
+    async def handler(msg: Any) -> None:
+        nonlocal received
+        received += len(msg.data) == 100 and msg.subject == "data"
+
+    async def exchange(count: int) -> None:
+        nonlocal received
+        received = 0
+        # In portions, so that what waits doesn't count as growth.
+        for _ in range(count // 1000):
+            for _ in range(1000):
+                await nc.publish("data", bytes(100))
+            await nc.flush()
+        await eventually(lambda: received == count, "all messages are handled")
+
+    await nc.subscribe("data", cb=handler)
+    await exchange(100_000)
+    fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+    await exchange(300_000)
+    assert memory() - rss < MAX_GROWTH
+    await assert_nothing_is_left(fds, threads)
+
+
+async def test_requests(server: Server, connect: Connect) -> None:
+    nc = await connect()
+
+    async def handler(msg: Any) -> None:
+        await msg.respond(msg.data)
+
+    async def ask(count: int) -> None:
+        for start in range(0, count, 50):
+            wanted = [b"%d" % number for number in range(start, start + 50)]
+            replies = await asyncio.gather(
+                *(nc.request("service", payload, timeout=5) for payload in wanted)
+            )
+            assert [reply.data for reply in replies] == wanted
+
+    async def ask_nobody(count: int) -> None:
+        for _ in range(count):
+            with pytest.raises(errors.NoRespondersError):
+                await nc.request("nobody", b"", timeout=5)
+
+    await nc.subscribe("service", cb=handler)
+    await ask(10_000)
+    await ask_nobody(200)
+    fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+    await ask(20_000)
+    await ask_nobody(1000)
+    assert memory() - rss < MAX_GROWTH
+    assert nc._core.census()[0] == 0
+    await assert_nothing_is_left(fds, threads)

@@ -1,0 +1,488 @@
+"""Loops, threads and processes that come and go, and what they leave behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import nats
+import pytest
+from conftest import Connect, _uvloop
+from nats import errors
+from nats.embedded import Server
+from waiting import PATIENCE, eventually, within
+
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": _uvloop}
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop_factory(request: pytest.FixtureRequest) -> Callable[[], asyncio.AbstractEventLoop]:
+    """For tests that run loops themselves."""
+    if request.param == "uvloop":
+        pytest.importorskip("uvloop")
+    return LOOPS[request.param]
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop_lines(request: pytest.FixtureRequest) -> str:
+    """Lines at the start of a script that choose its loops."""
+    if request.param == "asyncio":
+        return "import asyncio\n"
+    pytest.importorskip("uvloop")
+    # As `uvloop.install`, which is deprecated where there are loop factories.
+    return "import asyncio, uvloop\nasyncio.new_event_loop = uvloop.new_event_loop\n" + (
+        "import asyncio.runners\nasyncio.runners.events.new_event_loop = uvloop.new_event_loop\n"
+    )
+
+
+def script(source: str, url: str, driver: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process of its own; a hang is a failure."""
+    return subprocess.run(
+        [sys.executable, "-W", "error", *options, "-c", source, url],
+        env={**os.environ, "FASTNATS_DRIVER": driver},
+        capture_output=True,
+        text=True,
+        timeout=40,
+    )
+
+
+def run_in(loop: asyncio.AbstractEventLoop, main: Awaitable[Any]) -> Any:
+    """As `asyncio.run`, with a loop that is given."""
+    try:
+        return loop.run_until_complete(main)
+    finally:
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+# One process, several loops
+
+RUN_TWICE = """
+import sys, nats
+
+async def main(number, close):
+    nc = await nats.connect(sys.argv[1], allow_reconnect=False)
+    sub = await nc.subscribe("data")
+    await nc.publish("data", b"run %d" % number)
+    print((await sub.next_msg(5)).data.decode())
+    if close:
+        await nc.close()
+
+for number in range(3):
+    asyncio.run(main(number, CLOSE))
+"""
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["closed", "left open"])
+def test_asyncio_run_again_and_again(
+    server: Server, driver: str, loop_lines: str, close: bool
+) -> None:
+    source = loop_lines + RUN_TWICE.replace("CLOSE", str(close))
+    # Left open, the asyncio driver's transport is garbage with a socket: asyncio warns of that.
+    options = [] if close else ["-W", "ignore::ResourceWarning"]
+    done = script(source, server.url, driver, *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n") == ["run 0", "run 1", "run 2", ""]
+
+
+LOOP_CLOSED = """
+import gc, sys, nats
+
+async def connect():
+    nc = await nats.connect(sys.argv[1])
+    await nc.subscribe("data")
+    await nc.flush()
+    return nc
+
+async def flood():
+    other = await nats.connect(sys.argv[1])
+    sub = await other.subscribe("data")
+    for _ in range(5000):
+        await other.publish("data", bytes(100))
+    for _ in range(5000):
+        await sub.next_msg(5)
+    await other.close()
+
+loop = asyncio.new_event_loop()
+nc = loop.run_until_complete(connect())
+pending = asyncio.all_tasks(loop)
+for task in pending:
+    task.cancel()
+loop.run_until_complete(asyncio.gather(*pending, return_exceptions=True))
+loop.run_until_complete(loop.shutdown_default_executor())
+loop.close()
+# Its messages still arrive, with no loop to go to.
+asyncio.run(flood())
+assert nc.is_connected
+try:
+    asyncio.run(asyncio.wait_for(nc.publish("data", b""), 5))
+except (RuntimeError, nats.errors.Error) as error:
+    print(type(error).__name__)
+else:
+    print("published")
+del nc, loop, pending, task
+gc.collect()
+asyncio.run(flood())
+print("goes on")
+"""
+
+
+def test_a_loop_closed_under_an_open_client(server: Server, driver: str, loop_lines: str) -> None:
+    done = script(loop_lines + LOOP_CLOSED, server.url, driver, "-W", "ignore::ResourceWarning")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "goes on"
+
+
+@pytest.mark.usefixtures("driver")
+def test_clients_in_threads_with_loops_of_their_own(
+    server: Server, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    count, each = 4, 500
+    together = threading.Barrier(count, timeout=PATIENCE)
+
+    async def exchange(place: int) -> dict[int, list[int]]:
+        nc = await nats.connect(server.url)
+        received: dict[int, list[int]] = {}
+
+        async def handler(msg: Any) -> None:
+            sender, number = map(int, msg.data.split())
+            received.setdefault(sender, []).append(number)
+
+        async def answer(msg: Any) -> None:
+            await msg.respond(msg.data + b" from %d" % place)
+
+        await nc.subscribe(f"to.{place}", cb=handler)
+        await nc.subscribe(f"ask.{place}", cb=answer)
+        await nc.flush()
+        await asyncio.to_thread(together.wait)
+        for number in range(each):
+            for other in range(count):
+                await nc.publish(f"to.{other}", b"%d %d" % (place, number))
+        reply = await nc.request(f"ask.{(place + 1) % count}", b"hi", timeout=5)
+        assert reply.data == b"hi from %d" % ((place + 1) % count)
+        await eventually(
+            lambda: sum(map(len, received.values())) == count * each, "all messages are here"
+        )
+        await asyncio.to_thread(together.wait)
+        await nc.close()
+        return received
+
+    with ThreadPoolExecutor(count) as pool:
+        runs = [pool.submit(run_in, loop_factory(), exchange(place)) for place in range(count)]
+        results = [run.result(timeout=40) for run in runs]
+    assert results == [{sender: list(range(each)) for sender in range(count)}] * count
+
+
+# Fork
+
+FORK = """
+import asyncio, json, os, signal, sys, nats
+from nats.errors import Error
+
+URL = sys.argv[1]
+
+async def attempt(what):
+    try:
+        await asyncio.wait_for(what, 5)
+    except Error as error:
+        return str(error)
+    return "no error"
+
+def in_child(nc, echo):
+    tried = {}
+    for name, use in (
+        ("publish", lambda: nc.publish("data", b"from the child")),
+        ("headers", lambda: nc.publish("data", b"from the child", headers={"A": "b"})),
+        ("subscribe", lambda: nc.subscribe("other")),
+        ("request", lambda: nc.request("echo", b"from the child", timeout=2)),
+        ("flush", lambda: nc.flush(timeout=2)),
+    ):
+        tried[name] = asyncio.run(attempt(use()))
+
+    async def afresh():
+        fresh = await nats.connect(URL)
+        reply = await fresh.request("echo", b"child", timeout=5)
+        sub = await fresh.subscribe("mine")
+        await fresh.publish("mine", b"message")
+        message = await sub.next_msg(5)
+        await fresh.close()
+        return [reply.data.decode(), message.data.decode()]
+
+    tried["afresh"] = asyncio.run(afresh())
+    return tried
+
+def read_all(fd):
+    with open(fd, "rb") as pipe:
+        return pipe.read()
+
+async def main():
+    problems = []
+
+    async def note(error=None):
+        problems.append(repr(error))
+
+    async def forward(msg):
+        received.append(msg.data)
+
+    async def echo(msg):
+        await msg.respond(msg.data.upper())
+
+    received = []
+    nc = await nats.connect(URL, error_cb=note, disconnected_cb=note, reconnected_cb=note)
+    await nc.subscribe("data", cb=forward)
+    await nc.subscribe("echo", cb=echo)
+    await nc.flush()
+    client_id = nc.client_id
+    for round in range(3):
+        for number in range(200):
+            await nc.publish("data", b"before")
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                signal.alarm(25)
+                os.write(writer, json.dumps(in_child(nc, echo)).encode())
+                status = 0
+            except BaseException as error:
+                os.write(writer, json.dumps({"failed": repr(error)}).encode())
+            finally:
+                os._exit(status)
+        os.close(writer)
+        report = await asyncio.wait_for(asyncio.to_thread(read_all, reader), 30)
+        status = await asyncio.to_thread(os.waitpid, child, 0)
+        for number in range(200):
+            await nc.publish("data", b"after")
+        await nc.flush()
+        assert (await nc.request("echo", b"parent", timeout=5)).data == b"PARENT"
+        print(json.dumps({"status": status[1], "report": json.loads(report or b"null")}))
+    async def all_here():
+        while len(received) < 1200:
+            await asyncio.sleep(0.01)
+    await asyncio.wait_for(all_here(), 10)
+    print(json.dumps({
+        "received": len(received),
+        "kinds": sorted({data.decode() for data in received}),
+        "problems": problems,
+        "same": nc.client_id == client_id and nc.is_connected,
+    }))
+    await nc.close()
+
+asyncio.run(main())
+"""
+
+
+def test_fork(server: Server, driver: str) -> None:
+    done = script(FORK, server.url, driver, "-W", "ignore::DeprecationWarning")
+    assert (done.returncode, done.stderr) == (0, "")
+    *children, parent = map(json.loads, done.stdout.splitlines())
+    assert len(children) == 3
+    for child in children:
+        report = child["report"]
+        assert report.pop("afresh", report) == ["CHILD", "message"]
+        assert set(report) == {"publish", "headers", "subscribe", "request", "flush"}
+        for name, text in report.items():
+            assert "connection was made before a fork" in text, name
+        assert child["status"] == 0
+    assert parent == {
+        "received": 1200,
+        "kinds": ["after", "before"],
+        "problems": ["None"] if parent["problems"] == ["None"] else [],
+        "same": True,
+    }
+
+
+FORK_CLOSE = """
+import asyncio, os, signal, sys, time, nats
+
+async def main():
+    nc = await nats.connect(sys.argv[1])
+    sub = await nc.subscribe("data")
+    await nc.flush()
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(15)
+            asyncio.run(nc.close())
+        except BaseException:
+            pass
+        finally:
+            os._exit(0)
+    await asyncio.to_thread(os.waitpid, child, 0)
+    for number in range(5):
+        await nc.publish("data", b"%d" % number)
+        assert (await sub.next_msg(5)).data == b"%d" % number
+    assert nc.is_connected
+    await nc.close()
+    print("undisturbed")
+
+asyncio.run(main())
+"""
+
+
+def test_closing_in_the_child_does_not_disturb_the_parent(server: Server, driver: str) -> None:
+    done = script(FORK_CLOSE, server.url, driver, "-W", "ignore::DeprecationWarning")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "undisturbed\n", "")
+
+
+# Exit
+
+EXIT = """
+import sys, threading, time, nats
+
+async def connect():
+    nc = await nats.connect(sys.argv[1])
+    await nc.subscribe("flood")
+    await nc.flush()
+    return nc
+
+async def returns():
+    await connect()
+
+async def floods():
+    nc = await connect()
+    for _ in range(20_000):
+        await nc.publish("flood", bytes(200))
+
+async def exits():
+    await connect()
+    sys.exit(0)
+
+async def several():
+    clients = [await connect() for _ in range(10)]
+    for nc in clients:
+        await nc.publish("flood", b"x")
+
+async def dials():
+    for _ in range(50):
+        asyncio.ensure_future(connect())
+    await asyncio.sleep(0)
+
+def thread():
+    done = threading.Event()
+    async def keep():
+        nc = await connect()
+        done.set()
+        await asyncio.sleep(3600)
+    threading.Thread(target=lambda: asyncio.run(keep()), daemon=True).start()
+    assert done.wait(10)
+
+try:
+    if sys.argv[2] == "thread":
+        thread()
+    else:
+        asyncio.run(globals()[sys.argv[2]]())
+finally:
+    print(time.time(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("how", ["returns", "floods", "exits", "several", "dials", "thread"])
+def test_exit_with_open_connections(server: Server, driver: str, loop_lines: str, how: str) -> None:
+    source = (loop_lines + EXIT).replace("sys.argv[2]", repr(how))
+    done = script(source, server.url, driver, "-W", "ignore::ResourceWarning")
+    ended = time.time()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert ended - float(done.stdout) < 3
+
+
+# Publishing from other threads
+
+
+async def test_threads_publish_in_order(driver: str, server: Server, connect: Connect) -> None:
+    nc = await connect()
+    threads, each = 4, 1000
+    received: dict[int, list[int]] = {place: [] for place in range(threads + 1)}
+
+    async def handler(msg: Any) -> None:
+        place, number = map(int, msg.data.split())
+        received[place].append(number)
+
+    async def publish(place: int) -> None:
+        for number in range(each):
+            await nc.publish("data", b"%d %d" % (place, number), headers={"Place": str(place)})
+
+    await nc.subscribe("data", cb=handler)
+    await nc.flush()
+    await within(
+        asyncio.gather(
+            *(asyncio.to_thread(asyncio.run, publish(place)) for place in range(threads)),
+            publish(threads),
+        ),
+        30,
+    )
+    await eventually(
+        lambda: sum(map(len, received.values())) == (threads + 1) * each, "all messages arrive"
+    )
+    assert received == {place: list(range(each)) for place in range(threads + 1)}
+    assert nc.stats["out_msgs"] == (threads + 1) * each
+    assert nc.is_connected
+
+
+async def test_a_message_of_a_thread_leaves_at_once(
+    driver: str, server: Server, connect: Connect
+) -> None:
+    nc = await connect()
+    sub = await nc.subscribe("data")
+    await nc.flush()
+
+    def publish() -> None:
+        # Long after the loop has gone to sleep; nothing but the message wakes it.
+        time.sleep(0.3)
+        asyncio.run(nc.publish("data", b"%f" % time.monotonic()))
+        left.set()
+        over.wait(PATIENCE)
+
+    left, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        msg = await sub.next_msg(5)
+        assert time.monotonic() - float(msg.data) < 1
+        assert left.wait(PATIENCE)
+    finally:
+        over.set()
+        thread.join(PATIENCE)
+
+
+async def test_a_thread_is_refused_above_the_pending_limit(
+    driver: str, server: Server, connect: Connect
+) -> None:
+    nc = await connect(pending_size=1000)
+    sub = await nc.subscribe("data")
+    await nc.flush()
+
+    def publish(size: int) -> None:
+        asyncio.run(nc.publish("data", bytes(size)))
+
+    with pytest.raises(errors.OutboundBufferLimitError):
+        await asyncio.to_thread(publish, 2000)
+    assert nc.stats["out_msgs"] == 0
+    await asyncio.to_thread(publish, 500)
+    assert len((await sub.next_msg(5)).data) == 500
+    # The loop's own thread waits instead.
+    await within(nc.publish("data", bytes(2000)))
+    assert len((await sub.next_msg(5)).data) == 2000
+
+
+async def test_errors_of_publish_in_a_thread(driver: str, server: Server, connect: Connect) -> None:
+    nc = await connect()
+
+    def publish(subject: str, size: int = 0) -> None:
+        asyncio.run(nc.publish(subject, bytes(size)))
+
+    with pytest.raises(errors.BadSubjectError):
+        await asyncio.to_thread(publish, "a b")
+    with pytest.raises(errors.MaxPayloadError):
+        await asyncio.to_thread(publish, "data", nc.max_payload + 1)
+    await nc.close()
+    with pytest.raises(errors.ConnectionClosedError):
+        await asyncio.to_thread(publish, "data")
