@@ -28,10 +28,16 @@ def memory() -> int:
     return int(PROCESS.memory_info().rss)
 
 
+def descriptors() -> int:
+    """The open ones; without those of clients that are garbage, see the last test for them."""
+    gc.collect()
+    return int(PROCESS.num_fds())
+
+
 async def assert_nothing_is_left(fds: int, threads: int) -> None:
     """Sockets and threads end a little after what used them."""
-    await eventually(lambda: PROCESS.num_fds() <= fds, "descriptors are closed")
-    # A pool that has grown shrinks again after ten seconds without work.
+    await eventually(lambda: descriptors() <= fds, "descriptors are closed")
+    # The I/O runtime's helper threads end after ten seconds without work.
     await eventually(lambda: PROCESS.num_threads() <= threads, "threads have ended", 15)
 
 
@@ -46,7 +52,7 @@ async def connect_and_close(server: Server, count: int) -> None:
 
 async def test_connecting_and_closing(server: Server) -> None:
     await connect_and_close(server, 30)
-    fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+    fds, threads, rss = descriptors(), PROCESS.num_threads(), memory()
     await connect_and_close(server, 100)
     await assert_nothing_is_left(fds, threads)
     assert memory() - rss < MAX_GROWTH
@@ -65,7 +71,7 @@ async def test_refused_connections(closed_port: int) -> None:
     url = f"nats://127.0.0.1:{closed_port}"
     options: Any = {"max_reconnect_attempts": 1, "reconnect_time_wait": 0}
     await fail(url, errors.NoServersError, 50, **options)
-    fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+    fds, threads, rss = descriptors(), PROCESS.num_threads(), memory()
     await fail(url, errors.NoServersError, 200, **options)
     await assert_nothing_is_left(fds, threads)
     assert memory() - rss < MAX_GROWTH
@@ -74,7 +80,7 @@ async def test_refused_connections(closed_port: int) -> None:
 async def test_connections_without_permission() -> None:
     with Server(config="authorization { token: secret }") as server:
         await fail(server.url, errors.Error, 50, allow_reconnect=False)
-        fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+        fds, threads, rss = descriptors(), PROCESS.num_threads(), memory()
         await fail(server.url, errors.Error, 200, allow_reconnect=False)
         await assert_nothing_is_left(fds, threads)
         assert memory() - rss < MAX_GROWTH
@@ -93,7 +99,7 @@ async def test_connecting_to_what_never_answers() -> None:
     try:
         await fail(url, asyncio.TimeoutError, 20, **options)
         await asyncio.sleep(0.1)
-        fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+        fds, threads, rss = descriptors(), PROCESS.num_threads(), memory()
         await fail(url, asyncio.TimeoutError, 60, **options)
         await assert_nothing_is_left(fds, threads)
         assert memory() - rss < MAX_GROWTH
@@ -122,7 +128,7 @@ async def test_messages(server: Server, connect: Connect) -> None:
 
     await nc.subscribe("data", cb=handler)
     await exchange(100_000)
-    fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+    fds, threads, rss = descriptors(), PROCESS.num_threads(), memory()
     await exchange(300_000)
     assert memory() - rss < MAX_GROWTH
     await assert_nothing_is_left(fds, threads)
@@ -150,9 +156,26 @@ async def test_requests(server: Server, connect: Connect) -> None:
     await nc.subscribe("service", cb=handler)
     await ask(10_000)
     await ask_nobody(200)
-    fds, threads, rss = PROCESS.num_fds(), PROCESS.num_threads(), memory()
+    fds, threads, rss = descriptors(), PROCESS.num_threads(), memory()
     await ask(20_000)
     await ask_nobody(1000)
     assert memory() - rss < MAX_GROWTH
     assert nc._core.census()[0] == 0
     await assert_nothing_is_left(fds, threads)
+
+
+async def test_descriptors_are_closed_with_the_client(server: Server, closed_port: int) -> None:
+    url = f"nats://127.0.0.1:{closed_port}"
+    options: Any = {"max_reconnect_attempts": 1, "reconnect_time_wait": 0}
+    await connect_and_close(server, 5)
+    await fail(url, errors.NoServersError, 5, **options)
+    before = descriptors()
+    # A program with many objects, or without collection, mustn't run out of descriptors.
+    gc.disable()
+    try:
+        await connect_and_close(server, 30)
+        await eventually(lambda: PROCESS.num_fds() <= before, "after close()", 5)
+        await fail(url, errors.NoServersError, 30, **options)
+        await eventually(lambda: PROCESS.num_fds() <= before, "after a failed connect()", 5)
+    finally:
+        gc.enable()

@@ -38,8 +38,9 @@ def loop_lines(request: pytest.FixtureRequest) -> str:
         return "import asyncio\n"
     pytest.importorskip("uvloop")
     # As `uvloop.install`, which is deprecated where there are loop factories.
-    return "import asyncio, uvloop\nasyncio.new_event_loop = uvloop.new_event_loop\n" + (
-        "import asyncio.runners\nasyncio.runners.events.new_event_loop = uvloop.new_event_loop\n"
+    return (
+        "import asyncio, uvloop\n"
+        "asyncio.new_event_loop = asyncio.events.new_event_loop = uvloop.new_event_loop\n"
     )
 
 
@@ -295,7 +296,7 @@ def test_fork(server: Server, driver: str) -> None:
     assert parent == {
         "received": 1200,
         "kinds": ["after", "before"],
-        "problems": ["None"] if parent["problems"] == ["None"] else [],
+        "problems": [],
         "same": True,
     }
 
@@ -385,13 +386,24 @@ finally:
 """
 
 
-@pytest.mark.parametrize("how", ["returns", "floods", "exits", "several", "dials", "thread"])
-def test_exit_with_open_connections(server: Server, driver: str, loop_lines: str, how: str) -> None:
-    source = (loop_lines + EXIT).replace("sys.argv[2]", repr(how))
+def assert_ends_at_once(source: str, server: Server, driver: str) -> None:
     done = script(source, server.url, driver, "-W", "ignore::ResourceWarning")
     ended = time.time()
     assert (done.returncode, done.stderr) == (0, "")
     assert ended - float(done.stdout) < 3
+
+
+@pytest.mark.parametrize("how", ["returns", "floods", "exits", "several", "thread"])
+def test_exit_with_open_connections(server: Server, driver: str, loop_lines: str, how: str) -> None:
+    source = loop_lines + EXIT.replace("sys.argv[2]", repr(how))
+    assert_ends_at_once(source, server, driver)
+
+
+def test_exit_while_connecting(server: Server, driver: str, loop_lines: str) -> None:
+    source = loop_lines + EXIT.replace("sys.argv[2]", repr("dials"))
+    # Several times: it is a race between the interpreter's end and the answers.
+    for _ in range(25):
+        assert_ends_at_once(source, server, driver)
 
 
 # Publishing from other threads

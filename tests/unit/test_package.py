@@ -147,7 +147,7 @@ def test_timeouts_are_both_kinds(name: str) -> None:
     assert issubclass(error, nats.errors.TimeoutError)
     assert issubclass(error, nats.errors.Error)
     assert issubclass(error, asyncio.TimeoutError)
-    with pytest.raises(asyncio.TimeoutError, match="^nats: "):
+    with pytest.raises(asyncio.TimeoutError, match=r"^nats: "):
         raise error
 
 
