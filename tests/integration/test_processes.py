@@ -15,10 +15,9 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect, _uvloop
-from nats import errors
+from conftest import _uvloop
 from nats.embedded import Server
-from waiting import PATIENCE, eventually, within
+from waiting import PATIENCE, eventually
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": _uvloop}
 
@@ -139,7 +138,8 @@ print("goes on")
 def test_a_loop_closed_under_an_open_client(server: Server, driver: str, loop_lines: str) -> None:
     done = script(loop_lines + LOOP_CLOSED, server.url, driver, "-W", "ignore::ResourceWarning")
     assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.splitlines()[-1] == "goes on"
+    # What asyncio itself says of a closed loop, instead of waiting for ever.
+    assert done.stdout.splitlines() == ["RuntimeError", "goes on"]
 
 
 @pytest.mark.usefixtures("driver")
@@ -404,97 +404,3 @@ def test_exit_while_connecting(server: Server, driver: str, loop_lines: str) -> 
     # Several times: it is a race between the interpreter's end and the answers.
     for _ in range(25):
         assert_ends_at_once(source, server, driver)
-
-
-# Publishing from other threads
-
-
-async def test_threads_publish_in_order(driver: str, server: Server, connect: Connect) -> None:
-    nc = await connect()
-    threads, each = 4, 1000
-    received: dict[int, list[int]] = {place: [] for place in range(threads + 1)}
-
-    async def handler(msg: Any) -> None:
-        place, number = map(int, msg.data.split())
-        received[place].append(number)
-
-    async def publish(place: int) -> None:
-        for number in range(each):
-            await nc.publish("data", b"%d %d" % (place, number), headers={"Place": str(place)})
-
-    await nc.subscribe("data", cb=handler)
-    await nc.flush()
-    await within(
-        asyncio.gather(
-            *(asyncio.to_thread(asyncio.run, publish(place)) for place in range(threads)),
-            publish(threads),
-        ),
-        30,
-    )
-    await eventually(
-        lambda: sum(map(len, received.values())) == (threads + 1) * each, "all messages arrive"
-    )
-    assert received == {place: list(range(each)) for place in range(threads + 1)}
-    assert nc.stats["out_msgs"] == (threads + 1) * each
-    assert nc.is_connected
-
-
-async def test_a_message_of_a_thread_leaves_at_once(
-    driver: str, server: Server, connect: Connect
-) -> None:
-    nc = await connect()
-    sub = await nc.subscribe("data")
-    await nc.flush()
-
-    def publish() -> None:
-        # Long after the loop has gone to sleep; nothing but the message wakes it.
-        time.sleep(0.3)
-        asyncio.run(nc.publish("data", b"%f" % time.monotonic()))
-        left.set()
-        over.wait(PATIENCE)
-
-    left, over = threading.Event(), threading.Event()
-    thread = threading.Thread(target=publish)
-    thread.start()
-    try:
-        msg = await sub.next_msg(5)
-        assert time.monotonic() - float(msg.data) < 1
-        assert left.wait(PATIENCE)
-    finally:
-        over.set()
-        thread.join(PATIENCE)
-
-
-async def test_a_thread_is_refused_above_the_pending_limit(
-    driver: str, server: Server, connect: Connect
-) -> None:
-    nc = await connect(pending_size=1000)
-    sub = await nc.subscribe("data")
-    await nc.flush()
-
-    def publish(size: int) -> None:
-        asyncio.run(nc.publish("data", bytes(size)))
-
-    with pytest.raises(errors.OutboundBufferLimitError):
-        await asyncio.to_thread(publish, 2000)
-    assert nc.stats["out_msgs"] == 0
-    await asyncio.to_thread(publish, 500)
-    assert len((await sub.next_msg(5)).data) == 500
-    # The loop's own thread waits instead.
-    await within(nc.publish("data", bytes(2000)))
-    assert len((await sub.next_msg(5)).data) == 2000
-
-
-async def test_errors_of_publish_in_a_thread(driver: str, server: Server, connect: Connect) -> None:
-    nc = await connect()
-
-    def publish(subject: str, size: int = 0) -> None:
-        asyncio.run(nc.publish(subject, bytes(size)))
-
-    with pytest.raises(errors.BadSubjectError):
-        await asyncio.to_thread(publish, "a b")
-    with pytest.raises(errors.MaxPayloadError):
-        await asyncio.to_thread(publish, "data", nc.max_payload + 1)
-    await nc.close()
-    with pytest.raises(errors.ConnectionClosedError):
-        await asyncio.to_thread(publish, "data")

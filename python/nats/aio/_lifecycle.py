@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union, cast
 
 from nats import errors
 from nats._core import Connection
@@ -40,10 +41,32 @@ async def _default_error_callback(ex: Exception) -> None:
 
 
 def _parse_info(text: bytes) -> dict[str, Any]:
+    """:raises ValueError: this isn't a JSON object."""
     import json
 
-    info: dict[str, Any] = json.loads(text.decode())
-    return info
+    info: Any = json.loads(text.decode())
+    if not isinstance(info, dict):
+        raise ValueError("INFO is not an object")
+    return cast("dict[str, Any]", info)
+
+
+async def _within(coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
+    """As `asyncio.wait_for`, which before Python 3.12 forgets that it was cancelled when the
+    coroutine ends in the same turn of the loop.
+
+    :raises asyncio.TimeoutError: not done after `timeout` seconds.
+    """
+    task = asyncio.get_running_loop().create_task(coroutine)
+    try:
+        done, _ = await asyncio.wait({task}, timeout=timeout)
+    except BaseException:
+        task.cancel()
+        raise
+    if not done:
+        task.cancel()
+        await asyncio.wait({task})
+        raise asyncio.TimeoutError
+    return task.result()
 
 
 class Lifecycle:
@@ -212,7 +235,7 @@ class Lifecycle:
         server.last_attempt = time.monotonic()
         self._drop_link()
         link = DRIVERS[self._driver](self._native())
-        await asyncio.wait_for(link.open(server.uri), self.options["connect_timeout"])
+        await _within(link.open(server.uri), self.options["connect_timeout"])
         self._link = link
         self._check_not_shut_down()
 
@@ -239,6 +262,8 @@ class Lifecycle:
             raise errors.Error("nats: empty response from server when expecting INFO message")
         try:
             info = _parse_info(value)
+            max_payload = int(info.get("max_payload", core.max_payload))
+            core.max_payload = max_payload
         except Exception:
             raise errors.Error("nats: info message, json parse error") from None
         self._server_info = info
@@ -247,8 +272,6 @@ class Lifecycle:
         await self._process_info(info, initial_connection=True)
         if "version" in info:
             server.server_version = info["version"]
-        if "max_payload" in info:
-            core.max_payload = info["max_payload"]
         self._client_id = info.get("client_id", self._client_id)
         self._client_ip = info.get("client_ip", self._client_ip)
         if info.get("tls_required"):
@@ -297,7 +320,7 @@ class Lifecycle:
                 elif event[0] != "ended" or self._is_current(event[1][0]):
                     return event
 
-        return await asyncio.wait_for(current(), self.options["connect_timeout"])
+        return await _within(current(), self.options["connect_timeout"])
 
     def _start_tasks(self) -> None:
         loop = asyncio.get_running_loop()

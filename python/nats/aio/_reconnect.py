@@ -53,7 +53,8 @@ class Reconnecting(Lifecycle):
                 self._err = error
                 await self._close(CLOSED)
                 return
-            except (OSError, errors.Error, asyncio.TimeoutError) as error:
+            except Exception as error:
+                # Whatever it was, a client that gave up trying would hang.
                 if self.is_closed:
                     return
                 self._err = error

@@ -80,6 +80,12 @@ __all__ = [
 __all__ += _types.__all__
 
 
+def _retrieve(outcome: asyncio.Future[Any]) -> None:
+    """Looks at an outcome that nobody may be left to look at."""
+    if not outcome.cancelled():
+        outcome.exception()
+
+
 class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
     """An asyncio client of NATS; make it with :func:`nats.connect`."""
 
@@ -335,16 +341,16 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         drained = asyncio.gather(
             *(loop.create_task(sub._drain()) for sub in list(self._subs.values()))
         )
-        # The tasks have to start, and send their UNSUB, before the state changes.
-        await asyncio.sleep(0)
-        self._status = Client.DRAINING_SUBS
+        drained.add_done_callback(_retrieve)
         try:
+            # The tasks have to start, and send their UNSUB, before the state changes.
+            await asyncio.sleep(0)
+            self._status = Client.DRAINING_SUBS
             await asyncio.wait_for(drained, self.options["drain_timeout"])
         except asyncio.TimeoutError:
             await self._error_cb(errors.DrainTimeoutError())
         except asyncio.CancelledError:
-            # The tasks were cancelled with us; what they say of it is nobody's news.
-            drained.cancelled() or drained.exception()
+            drained.cancel()
         finally:
             self._status = Client.DRAINING_PUBS
             await self.flush()

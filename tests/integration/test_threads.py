@@ -1,0 +1,105 @@
+"""Publishing from threads that don't run the client's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import pytest
+from conftest import Connect
+from nats import errors
+from nats.embedded import Server
+from waiting import PATIENCE, eventually, within
+
+pytestmark = pytest.mark.usefixtures("driver")
+
+
+async def test_threads_publish_in_order(server: Server, connect: Connect) -> None:
+    nc = await connect()
+    threads, each = 4, 1000
+    received: dict[int, list[int]] = {place: [] for place in range(threads + 1)}
+
+    async def handler(msg: Any) -> None:
+        place, number = map(int, msg.data.split())
+        received[place].append(number)
+
+    async def publish(place: int) -> None:
+        for number in range(each):
+            await nc.publish("data", b"%d %d" % (place, number), headers={"Place": str(place)})
+
+    await nc.subscribe("data", cb=handler)
+    await nc.flush()
+    await within(
+        asyncio.gather(
+            *(asyncio.to_thread(asyncio.run, publish(place)) for place in range(threads)),
+            publish(threads),
+        ),
+        30,
+    )
+    await eventually(
+        lambda: sum(map(len, received.values())) == (threads + 1) * each, "all messages arrive"
+    )
+    assert received == {place: list(range(each)) for place in range(threads + 1)}
+    assert nc.stats["out_msgs"] == (threads + 1) * each
+    assert nc.is_connected
+
+
+async def test_a_message_of_a_thread_leaves_at_once(server: Server, connect: Connect) -> None:
+    nc = await connect()
+    sub = await nc.subscribe("data")
+    await nc.flush()
+
+    def publish() -> None:
+        # Long after the loop has gone to sleep; nothing but the message wakes it.
+        time.sleep(0.3)
+        asyncio.run(nc.publish("data", b"%f" % time.monotonic()))
+        left.set()
+        over.wait(PATIENCE)
+
+    left, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=publish)
+    thread.start()
+    try:
+        msg = await sub.next_msg(5)
+        assert time.monotonic() - float(msg.data) < 1
+        assert left.wait(PATIENCE)
+    finally:
+        over.set()
+        thread.join(PATIENCE)
+
+
+async def test_a_thread_is_refused_above_the_pending_limit(
+    server: Server, connect: Connect
+) -> None:
+    nc = await connect(pending_size=1000)
+    sub = await nc.subscribe("data")
+    await nc.flush()
+
+    def publish(size: int) -> None:
+        asyncio.run(nc.publish("data", bytes(size)))
+
+    with pytest.raises(errors.OutboundBufferLimitError):
+        await asyncio.to_thread(publish, 2000)
+    assert nc.stats["out_msgs"] == 0
+    await asyncio.to_thread(publish, 500)
+    assert len((await sub.next_msg(5)).data) == 500
+    # The loop's own thread waits instead.
+    await within(nc.publish("data", bytes(2000)))
+    assert len((await sub.next_msg(5)).data) == 2000
+
+
+async def test_errors_of_publish_in_a_thread(server: Server, connect: Connect) -> None:
+    nc = await connect()
+
+    def publish(subject: str, size: int = 0) -> None:
+        asyncio.run(nc.publish(subject, bytes(size)))
+
+    with pytest.raises(errors.BadSubjectError):
+        await asyncio.to_thread(publish, "a b")
+    with pytest.raises(errors.MaxPayloadError):
+        await asyncio.to_thread(publish, "data", nc.max_payload + 1)
+    await nc.close()
+    with pytest.raises(errors.ConnectionClosedError):
+        await asyncio.to_thread(publish, "data")
