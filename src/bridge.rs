@@ -133,7 +133,8 @@ impl Ring for CallRing {
         let target = Arc::clone(&self.target);
         let event_loop = Arc::clone(&self.event_loop);
         runtime.spawn_blocking(move || {
-            Python::attach(|py| {
+            // Not at all where the interpreter is on its way out.
+            Python::try_attach(|py| {
                 if let Some(target) = target.get() {
                     // The only failure is a closed loop, and then nobody listens.
                     let _ = event_loop.call_method1(py, "call_soon_threadsafe", (target,));

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use pyo3::prelude::*;
@@ -12,6 +13,14 @@ use pyo3_async_runtimes::generic::{self, ContextExt, JoinError, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::connection::runtime;
+
+/// The interpreter is shutting down: a result delivered now would find none.
+static EXITING: AtomicBool = AtomicBool::new(false);
+
+/// Drops results from now on.
+pub fn stop_delivering() {
+    EXITING.store(true, Ordering::Release);
+}
 
 tokio::task_local! {
     static LOCALS: RefCell<Option<TaskLocals>>;
@@ -61,6 +70,11 @@ impl Runtime for IoRuntime {
     where
         F: FnOnce() + Send + 'static,
     {
+        let work = move || {
+            if !EXITING.load(Ordering::Acquire) {
+                work();
+            }
+        };
         Handle(runtime::handle().ok().map(|handle| handle.spawn_blocking(work)))
     }
 }

@@ -13,7 +13,7 @@ use pyo3::types::PyBytes;
 use super::Connection;
 use crate::bridge::Doorbell;
 use crate::connection::link::Reading;
-use crate::connection::{Event, Link, LinkEnd, link, lock, runtime};
+use crate::connection::{Event, Link, LinkEnd, link, lock};
 use crate::errors;
 use crate::protocol::{Parser, ServerOp};
 use crate::tasks;
@@ -144,7 +144,9 @@ impl Connection {
         if let Some(link) = dropped {
             self.unwatch(py, &link)?;
         }
-        if let Some(transport) = transport {
+        if let Some(transport) = transport
+            && self.in_own_process()
+        {
             transport.call_method0(py, intern!(py, "close"))?;
         }
         Ok(())
@@ -249,7 +251,7 @@ impl Connection {
     }
 
     fn unwatch(&self, py: Python<'_>, link: &Link) -> PyResult<()> {
-        if self.generation == runtime::generation() && matches!(self.doorbell, Doorbell::Fd(_)) {
+        if self.in_own_process() && matches!(self.doorbell, Doorbell::Fd(_)) {
             let event_loop = self.event_loop.event_loop.bind(py);
             event_loop.call_method1(intern!(py, "remove_reader"), (link.fd(),))?;
         }
@@ -294,9 +296,7 @@ impl Connection {
 
     /// Writes pending output as far as the socket takes it without blocking.
     pub(super) fn write_out(&self, py: Python<'_>) -> PyResult<()> {
-        if self.generation != runtime::generation() {
-            return Err(errors::forked());
-        }
+        self.check_process()?;
         let (transport, epoch) = match &*lock(&self.driver) {
             Driver::Tokio(Some(link)) => {
                 link.write_now();

@@ -49,7 +49,8 @@ fn thread_mark() -> usize {
 /// Whether the loop can watch descriptors: every loop has `add_reader`, some only to refuse.
 fn can_watch(event_loop: &Bound<'_, PyAny>, ring: &FdRing) -> PyResult<bool> {
     let py = event_loop.py();
-    match event_loop.call_method1(intern!(py, "remove_reader"), (ring.fd(),)) {
+    let Some(fd) = ring.fd() else { return Ok(false) };
+    match event_loop.call_method1(intern!(py, "remove_reader"), (fd,)) {
         Ok(_) => Ok(true),
         Err(error)
             if error.is_instance_of::<PyNotImplementedError>(py)
@@ -115,7 +116,7 @@ impl Connection {
     }
 
     fn check_process(&self) -> PyResult<()> {
-        if self.generation == runtime::generation() { Ok(()) } else { Err(errors::forked()) }
+        if self.in_own_process() { Ok(()) } else { Err(errors::forked()) }
     }
 
     pub fn create_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -219,8 +220,10 @@ impl Connection {
         let drain = slf.getattr(intern!(py, "drain"))?;
         match &this.doorbell {
             Doorbell::Fd(ring) => {
-                let event_loop = this.event_loop.event_loop.bind(py);
-                event_loop.call_method1(intern!(py, "add_reader"), (ring.fd(), drain))?;
+                if let Some(fd) = ring.fd() {
+                    let event_loop = this.event_loop.event_loop.bind(py);
+                    event_loop.call_method1(intern!(py, "add_reader"), (fd, drain))?;
+                }
             }
             Doorbell::Call => {
                 let _ = this.bell_target.set(drain.unbind());
@@ -236,13 +239,20 @@ impl Connection {
         *lock(&self.driver) = Driver::Closed;
         self.shared.outbox.clear();
         if let Doorbell::Fd(ring) = &self.doorbell
-            && self.generation == runtime::generation()
+            && let Some(fd) = ring.fd()
+            && self.in_own_process()
         {
             let event_loop = self.event_loop.event_loop.bind(py);
-            event_loop.call_method1(intern!(py, "remove_reader"), (ring.fd(),))?;
+            event_loop.call_method1(intern!(py, "remove_reader"), (fd,))?;
+            ring.close();
         }
         self.disarm_deadlines(py)?;
         self.release_publishers(py)
+    }
+
+    /// False after a fork: what the connection holds is the parent's then.
+    pub(super) fn in_own_process(&self) -> bool {
+        self.generation == runtime::generation()
     }
 
     fn is_shut_down(&self) -> bool {

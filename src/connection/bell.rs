@@ -3,9 +3,13 @@
 use std::io;
 #[cfg(target_os = "linux")]
 use std::os::fd::{AsFd, OwnedFd};
-#[cfg(unix)]
 use std::os::fd::{AsRawFd, RawFd};
+#[cfg(all(unix, not(target_os = "linux")))]
+use std::os::unix::net::UnixStream;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::lock;
 
 /// Carries one ring to the loop's thread.
 pub trait Ring: Send + Sync {
@@ -57,52 +61,65 @@ impl Ring for Silent {
     fn silence(&self) {}
 }
 
-/// An eventfd, watched by the loop with `add_reader`.
+/// An eventfd, watched by the loop with `add_reader`. It can be closed while the I/O thread
+/// still holds it; rings go nowhere then, and never into a descriptor that came after it.
 #[cfg(target_os = "linux")]
-pub struct FdRing(OwnedFd);
+pub struct FdRing(Mutex<Option<OwnedFd>>);
 
 #[cfg(target_os = "linux")]
 impl FdRing {
     pub fn new() -> io::Result<Self> {
         use rustix::event::{EventfdFlags, eventfd};
-        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
+        let fd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Self(Mutex::new(Some(fd))))
     }
 
-    pub fn fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+    /// `None` once closed.
+    pub fn fd(&self) -> Option<RawFd> {
+        lock(&self.0).as_ref().map(AsRawFd::as_raw_fd)
+    }
+
+    pub fn close(&self) {
+        lock(&self.0).take();
     }
 }
 
 #[cfg(target_os = "linux")]
 impl Ring for FdRing {
     fn ring(&self) {
-        // The only failure is a full counter, and then the loop is awake already.
-        let _ = rustix::io::write(self.0.as_fd(), &1_u64.to_ne_bytes());
+        if let Some(fd) = &*lock(&self.0) {
+            // The only failure is a full counter, and then the loop is awake already.
+            let _ = rustix::io::write(fd.as_fd(), &1_u64.to_ne_bytes());
+        }
     }
 
     fn silence(&self) {
-        let _ = rustix::io::read(self.0.as_fd(), &mut [0_u8; 8]);
+        if let Some(fd) = &*lock(&self.0) {
+            let _ = rustix::io::read(fd.as_fd(), &mut [0_u8; 8]);
+        }
     }
 }
 
-/// A socket pair, where there is no eventfd.
+/// A socket pair (reader, writer), where there is no eventfd.
 #[cfg(all(unix, not(target_os = "linux")))]
-pub struct FdRing {
-    reader: std::os::unix::net::UnixStream,
-    writer: std::os::unix::net::UnixStream,
-}
+pub struct FdRing(Mutex<Option<(UnixStream, UnixStream)>>);
 
 #[cfg(all(unix, not(target_os = "linux")))]
 impl FdRing {
     pub fn new() -> io::Result<Self> {
-        let (reader, writer) = std::os::unix::net::UnixStream::pair()?;
+        let (reader, writer) = UnixStream::pair()?;
         reader.set_nonblocking(true)?;
         writer.set_nonblocking(true)?;
-        Ok(Self { reader, writer })
+        Ok(Self(Mutex::new(Some((reader, writer)))))
     }
 
-    pub fn fd(&self) -> RawFd {
-        self.reader.as_raw_fd()
+    /// `None` once closed.
+    pub fn fd(&self) -> Option<RawFd> {
+        lock(&self.0).as_ref().map(|(reader, _)| reader.as_raw_fd())
+    }
+
+    pub fn close(&self) {
+        lock(&self.0).take();
     }
 }
 
@@ -110,16 +127,19 @@ impl FdRing {
 impl Ring for FdRing {
     fn ring(&self) {
         use std::io::Write;
-        let _ = (&self.writer).write(&[1]);
+        if let Some((_, writer)) = &mut *lock(&self.0) {
+            let _ = writer.write(&[1]);
+        }
     }
 
     fn silence(&self) {
         use std::io::Read;
-        let _ = (&self.reader).read(&mut [0_u8; 16]);
+        if let Some((reader, _)) = &mut *lock(&self.0) {
+            let _ = reader.read(&mut [0_u8; 16]);
+        }
     }
 }
 
-#[cfg(unix)]
 impl<R: Ring + ?Sized> Ring for std::sync::Arc<R> {
     fn ring(&self) {
         (**self).ring();

@@ -69,7 +69,8 @@ class AsyncioDriver:
     def close(self, graceful: bool) -> None:
         transport, self._transport = self._transport, None
         self._core.drop_link()
-        if transport is None:
+        # After a fork the transport is the parent's.
+        if transport is None or not self._core.in_own_process():
             return
         if graceful:
             asyncio.get_running_loop().call_later(_LINGER, transport.abort)

@@ -9,7 +9,8 @@ class Stats:
     """A dict of counters, to which the native ones are added when it is looked at."""
 
     def __init__(self) -> None:
-        self.counters = dict.fromkeys((*_NATIVE, "reconnects", "errors_received"), 0)
+        names: list[str] = [*_NATIVE, "reconnects", "errors_received"]
+        self.counters: dict[str, int] = dict.fromkeys(names, 0)
         # What of the native counters is in the dict already.
         self._added = (0, 0, 0, 0)
 
