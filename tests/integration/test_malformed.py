@@ -14,11 +14,10 @@ from conftest import Connect
 from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client
+from scripted import TIMEOUT, admit, payloads, subscribed
 from waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
-
-TIMEOUT = 5.0
 
 
 def protocol_errors() -> list[Any]:
@@ -52,24 +51,6 @@ def protocol_errors() -> list[Any]:
         "endless line": b"MSG " + b"a" * (2 << 20),
     }
     return [pytest.param(data, id=name) for name, data in cases.items()]
-
-
-async def admit(client: FakeConnection) -> None:
-    """Let a client in that subscribes and flushes."""
-    await client.handshake()
-    await client.expect(b"SUB ")
-    await client.expect(b"PING")
-    await client.write(b"PONG\r\n")
-
-
-async def subscribed(nc: Any, subject: str = "a") -> Any:
-    sub = await nc.subscribe(subject)
-    await within(nc.flush())
-    return sub
-
-
-async def payloads(sub: Any, count: int) -> list[bytes]:
-    return [(await sub.next_msg(TIMEOUT)).data for _ in range(count)]
 
 
 @pytest.mark.parametrize("bad", protocol_errors())

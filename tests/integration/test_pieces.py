@@ -9,29 +9,10 @@ from typing import Any
 import pytest
 from conftest import Connect
 from fake_server import FakeConnection, FakeServer
+from scripted import TIMEOUT, admit, payloads, subscribed
 from waiting import Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
-
-TIMEOUT = 5.0
-
-
-async def admit(client: FakeConnection) -> None:
-    """Let a client in that subscribes and flushes."""
-    await client.handshake()
-    await client.expect(b"SUB ")
-    await client.expect(b"PING")
-    await client.write(b"PONG\r\n")
-
-
-async def subscribed(nc: Any, subject: str = "a") -> Any:
-    sub = await nc.subscribe(subject)
-    await within(nc.flush())
-    return sub
-
-
-async def payloads(sub: Any, count: int) -> list[bytes]:
-    return [(await sub.next_msg(TIMEOUT)).data for _ in range(count)]
 
 
 async def test_one_byte_at_a_time(connect: Connect) -> None:
