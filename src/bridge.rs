@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType};
 use pyo3::{ffi, intern};
 
@@ -87,6 +88,41 @@ impl MessageFactory {
         arguments.set_item(intern!(py, "_client"), &self.client)?;
         arguments.set_item(intern!(py, "_sid"), frame.sid())?;
         self.class.bind(py).call((), Some(&arguments))
+    }
+}
+
+/// How far a coroutine got without waiting.
+pub enum Started<'py> {
+    Done,
+    /// It waits for this, as a task would be told.
+    Suspended(Bound<'py, PyAny>),
+    /// Some other awaitable: nothing has been done with it.
+    NotACoroutine,
+}
+
+/// Runs a coroutine object up to its first suspension, as `send(None)` does.
+pub fn start_coroutine<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Started<'py>> {
+    static COROUTINE: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let py = awaitable.py();
+    let coroutine = COROUTINE.import(py, "types", "CoroutineType")?;
+    if !awaitable.get_type().is(coroutine) {
+        return Ok(Started::NotACoroutine);
+    }
+    let mut value = std::ptr::null_mut();
+    // SAFETY: the object and None are valid for the call. What comes back in `value` is a new
+    // reference unless the outcome is an error, which leaves an exception set.
+    #[allow(unsafe_code)]
+    unsafe {
+        match ffi::PyIter_Send(awaitable.as_ptr(), ffi::Py_None(), &raw mut value) {
+            ffi::PySendResult::PYGEN_RETURN => {
+                drop(Bound::from_owned_ptr(py, value));
+                Ok(Started::Done)
+            }
+            ffi::PySendResult::PYGEN_NEXT => {
+                Ok(Started::Suspended(Bound::from_owned_ptr(py, value)))
+            }
+            ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
+        }
     }
 }
 

@@ -20,6 +20,9 @@ pub struct Message {
     data: Option<Py<PyAny>>,
     headers: Option<Py<PyAny>>,
     client: Option<Py<PyAny>>,
+    /// Of a received message; zero otherwise.
+    wire_sid: u64,
+    /// As assigned.
     sid: Option<Py<PyAny>>,
     metadata: Option<Py<PyAny>>,
     acked: Option<Py<PyAny>>,
@@ -28,6 +31,7 @@ pub struct Message {
 impl Message {
     /// Fills a new object with a received message.
     pub fn receive(&mut self, frame: Frame, subject: Option<Py<PyAny>>, client: Py<PyAny>) {
+        self.wire_sid = frame.sid();
         self.frame = Some(frame);
         self.subject = subject;
         self.client = Some(client);
@@ -104,10 +108,14 @@ impl Message {
         if self.data.is_none() {
             let payload = self.frame.as_ref().map_or(&b""[..], Frame::payload);
             self.data = Some(PyBytes::new(py, payload).into_any().unbind());
-            if self.frame.as_ref().is_some_and(|frame| frame.headers().is_empty()) {
+            if let Some(frame) = &self.frame
+                && frame.headers().is_empty()
+            {
+                let has_reply = !frame.reply().is_empty();
                 self.subject(py);
-                self.reply(py);
-                self.sid(py);
+                if has_reply {
+                    self.reply(py);
+                }
                 self.frame = None;
             }
         }
@@ -145,14 +153,11 @@ impl Message {
     }
 
     #[getter(_sid)]
-    fn sid(&mut self, py: Python<'_>) -> Py<PyAny> {
-        if self.sid.is_none()
-            && let Some(frame) = &self.frame
-            && let Ok(sid) = frame.sid().into_pyobject(py)
-        {
-            self.sid = Some(sid.into_any().unbind());
+    fn sid(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        match &self.sid {
+            None if self.wire_sid != 0 => Ok(self.wire_sid.into_pyobject(py)?.into_any().unbind()),
+            sid => Ok(or_none(py, sid.as_ref())),
         }
-        or_none(py, self.sid.as_ref())
     }
 
     #[setter(_sid)]

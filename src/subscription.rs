@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::bridge::{YieldOnce, resolve};
+use crate::bridge::{Started, YieldOnce, resolve, start_coroutine};
 use crate::client::Connection;
 use crate::connection::{Subscription, lock};
 use crate::message::wire_text;
@@ -31,16 +31,46 @@ struct Waiter {
 /// State of the consuming side; touched under the GIL only.
 pub struct Consumer {
     subscription: Arc<Subscription>,
-    /// Taken from the shared queue in one go, handed out one by one.
-    ready: Mutex<VecDeque<Frame>>,
+    inlet: Mutex<Inlet>,
     waiters: Mutex<VecDeque<Waiter>>,
     /// Wait until no message is queued or being handled.
     joiners: Mutex<Vec<Py<PyAny>>>,
     /// Takes the first message, as `subscribe(future=…)` asks for.
     future: Option<Py<PyAny>>,
-    burst: Mutex<Burst>,
+}
+
+/// Where messages come out of the shared queue.
+struct Inlet {
+    /// Taken from the shared queue in one go, handed out one by one.
+    ready: VecDeque<Frame>,
+    burst: Burst,
     /// The subject's text of the last message: mostly that of the next one, too.
-    last_subject: Mutex<Option<(Vec<u8>, Py<PyAny>)>>,
+    last_subject: Option<(Vec<u8>, Py<PyAny>)>,
+}
+
+impl Inlet {
+    fn take(&mut self, subscription: &Subscription) -> Option<Frame> {
+        if self.ready.is_empty() {
+            subscription.take_into(&mut self.ready);
+        }
+        let frame = self.ready.pop_front()?;
+        if self.ready.is_empty() && self.ready.capacity() > 1024 {
+            self.ready = VecDeque::new();
+        }
+        subscription.count_taken(&frame);
+        Some(frame)
+    }
+
+    fn subject_text(&mut self, py: Python<'_>, subject: &[u8]) -> Py<PyAny> {
+        match &self.last_subject {
+            Some((bytes, text)) if bytes == subject => text.clone_ref(py),
+            _ => {
+                let text = wire_text(py, subject).into_any().unbind();
+                self.last_subject = Some((subject.to_vec(), text.clone_ref(py)));
+                text
+            }
+        }
+    }
 }
 
 struct Burst {
@@ -68,21 +98,11 @@ impl Burst {
 
 impl Consumer {
     fn take(&self) -> Option<Frame> {
-        let mut ready = lock(&self.ready);
-        if ready.is_empty() {
-            self.subscription.take_into(&mut ready);
-        }
-        let frame = ready.pop_front()?;
-        if ready.is_empty() && ready.capacity() > 1024 {
-            *ready = VecDeque::new();
-        }
-        drop(ready);
-        self.subscription.count_taken(&frame);
-        Some(frame)
+        lock(&self.inlet).take(&self.subscription)
     }
 
     fn is_empty(&self) -> bool {
-        self.subscription.pending_msgs.load(Relaxed) == 0
+        self.subscription.pending_msgs() == 0
     }
 
     /// A message has arrived for somebody who waits.
@@ -131,23 +151,12 @@ impl Consumer {
 
     /// A message has been dealt with.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
-        if self.subscription.unfinished.fetch_sub(1, Relaxed) > 1 {
+        self.subscription.count_finished();
+        if self.subscription.unfinished() > 0 {
             return Ok(());
         }
         let joiners = std::mem::take(&mut *lock(&self.joiners));
         joiners.iter().try_for_each(|joiner| resolve(joiner.bind(py), py.None()))
-    }
-
-    fn subject_text(&self, py: Python<'_>, subject: &[u8]) -> Py<PyAny> {
-        let mut last = lock(&self.last_subject);
-        match &*last {
-            Some((bytes, text)) if bytes == subject => text.clone_ref(py),
-            _ => {
-                let text = wire_text(py, subject).into_any().unbind();
-                *last = Some((subject.to_vec(), text.clone_ref(py)));
-                text
-            }
-        }
     }
 }
 
@@ -163,19 +172,16 @@ pub struct SubscriptionCore {
 }
 
 impl SubscriptionCore {
-    fn make<'py>(&self, py: Python<'py>, frame: Frame) -> PyResult<Bound<'py, PyAny>> {
-        let subject = self.consumer.subject_text(py, frame.subject());
-        self.connection.get().factory().make(py, frame, Some(subject))
-    }
-
+    /// The next message, unless there is none or it is time to give way.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        if lock(&self.consumer.burst).is_over() {
+        let mut inlet = lock(&self.consumer.inlet);
+        if inlet.burst.is_over() {
             return Ok(None);
         }
-        match self.consumer.take() {
-            Some(frame) => self.make(py, frame).map(Some),
-            None => Ok(None),
-        }
+        let Some(frame) = inlet.take(&self.subscription) else { return Ok(None) };
+        let subject = inlet.subject_text(py, frame.subject());
+        drop(inlet);
+        self.connection.get().factory().make(py, frame, Some(subject)).map(Some)
     }
 }
 
@@ -198,12 +204,14 @@ impl SubscriptionCore {
         }
         let consumer = Arc::new(Consumer {
             subscription: Arc::clone(&subscription),
-            ready: Mutex::default(),
+            inlet: Mutex::new(Inlet {
+                ready: VecDeque::new(),
+                burst: Burst::new(),
+                last_subject: None,
+            }),
             waiters: Mutex::default(),
             joiners: Mutex::default(),
             future,
-            burst: Mutex::new(Burst::new()),
-            last_subject: Mutex::default(),
         });
         let owner = connection.get();
         owner.shared().add_subscription(Arc::clone(&subscription));
@@ -229,12 +237,29 @@ impl SubscriptionCore {
         Ok(message)
     }
 
-    /// As `pop`, for a handler: the message counts as unfinished until the next call.
-    fn pop_for_handler<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        self.handled(py)?;
-        let message = self.take(py)?;
-        self.handling.store(message.is_some(), Relaxed);
-        Ok(message)
+    /// Runs `handler` for message after message, as long as it doesn't suspend. Ends with
+    /// `None` when there is no message, the subscription has stopped or other tasks are due,
+    /// and with what is left to await of a handler that has suspended. Raises what a handler
+    /// raises; the message counts as unfinished until the next call.
+    fn run_handler<'py>(
+        &self,
+        py: Python<'py>,
+        handler: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)>> {
+        loop {
+            self.handled(py)?;
+            if self.stopped.load(Relaxed) {
+                return Ok(None);
+            }
+            let Some(message) = self.take(py)? else { return Ok(None) };
+            self.handling.store(true, Relaxed);
+            let awaitable = handler.call1((message,))?;
+            match start_coroutine(&awaitable)? {
+                Started::Done => {}
+                Started::Suspended(value) => return Ok(Some((awaitable, Some(value)))),
+                Started::NotACoroutine => return Ok(Some((awaitable, None))),
+            }
+        }
     }
 
     /// The handler is done with its message.
@@ -247,7 +272,7 @@ impl SubscriptionCore {
     fn ready<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.connection.bind(py);
         let owner = connection.get();
-        let was_exhausted = std::mem::replace(&mut *lock(&self.consumer.burst), Burst::new());
+        let was_exhausted = std::mem::replace(&mut lock(&self.consumer.inlet).burst, Burst::new());
         if was_exhausted.exhausted || self.stopped.load(Relaxed) {
             return Ok(Bound::new(py, YieldOnce)?.into_any());
         }
@@ -301,7 +326,7 @@ impl SubscriptionCore {
     /// Resolves when no message is queued or being handled.
     fn join<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = self.connection.get().create_future(py)?;
-        if self.subscription.unfinished.load(Relaxed) == 0 {
+        if self.subscription.unfinished() == 0 {
             resolve(&future, py.None())?;
         } else {
             lock(&self.consumer.joiners).push(future.clone().unbind());
@@ -316,12 +341,12 @@ impl SubscriptionCore {
 
     #[getter]
     fn pending_msgs(&self) -> usize {
-        self.subscription.pending_msgs.load(Relaxed)
+        self.subscription.pending_msgs()
     }
 
     #[getter]
     fn pending_bytes(&self) -> i64 {
-        self.subscription.pending_bytes.load(Relaxed)
+        self.subscription.pending_bytes()
     }
 
     #[getter]

@@ -171,14 +171,10 @@ impl Connection {
     }
 
     fn resolve_request(&self, py: Python<'_>, frame: Frame) -> PyResult<()> {
-        let Some(pending) = lock(&self.requests).take_by_subject(frame.subject()) else {
-            return Ok(());
-        };
-        if let Some(deadline) = pending.deadline {
-            lock(&self.deadlines).remove(&deadline);
-        }
+        let pending = lock(&self.requests).take_by_subject(frame.subject());
+        let Some(future) = self.close_request(pending) else { return Ok(()) };
         let message = self.factory().make(py, frame, None)?;
-        resolve(pending.future.bind(py), message)
+        resolve(future.bind(py), message)
     }
 }
 

@@ -89,24 +89,7 @@ impl Connection {
         reply: &Bound<'_, PyAny>,
         headers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Py<PyAny>>> {
-        let this = slf.get();
-        let subject = subject_text(subject)?;
-        let reply = subject_text(reply)?;
-        if !this.skip_subject_validation.load(Relaxed) {
-            subject::check_publish(subject)?;
-            if !reply.is_empty() {
-                subject::check_publish(reply)?;
-            }
-        }
-        match this.status.load(Relaxed) {
-            status::CLOSED => return Err(ConnectionClosedError::new_err(())),
-            status::DRAINING_PUBS => return Err(ConnectionDrainingError::new_err(())),
-            _ => this.check_process()?,
-        }
-        match payload.cast_exact::<PyBytes>() {
-            Ok(payload) => this.enqueue(slf, subject, reply, payload.as_bytes(), headers),
-            Err(_) => this.enqueue(slf, subject, reply, &payload_bytes(payload)?, headers),
-        }
+        Self::send_message(slf, subject, payload, subject_text(reply)?, headers)
     }
 
     /// Sends SUB. Callers have checked the subject.
@@ -139,6 +122,33 @@ impl Connection {
 }
 
 impl Connection {
+    /// As the method `publish`.
+    pub fn send_message(
+        slf: &Bound<'_, Self>,
+        subject: &Bound<'_, PyAny>,
+        payload: &Bound<'_, PyAny>,
+        reply: &str,
+        headers: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let this = slf.get();
+        let subject = subject_text(subject)?;
+        if !this.skip_subject_validation.load(Relaxed) {
+            subject::check_publish(subject)?;
+            if !reply.is_empty() {
+                subject::check_publish(reply)?;
+            }
+        }
+        match this.status.load(Relaxed) {
+            status::CLOSED => return Err(ConnectionClosedError::new_err(())),
+            status::DRAINING_PUBS => return Err(ConnectionDrainingError::new_err(())),
+            _ => this.check_process()?,
+        }
+        match payload.cast_exact::<PyBytes>() {
+            Ok(payload) => this.enqueue(slf, subject, reply, payload.as_bytes(), headers),
+            Err(_) => this.enqueue(slf, subject, reply, &payload_bytes(payload)?, headers),
+        }
+    }
+
     fn enqueue(
         &self,
         slf: &Bound<'_, Self>,

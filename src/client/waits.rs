@@ -24,35 +24,45 @@ impl Connection {
         slf: &Bound<'py, Self>,
         timeout: Option<f64>,
     ) -> PyResult<(String, Bound<'py, PyAny>, u64)> {
+        Self::expect_reply(slf, timeout)
+    }
+
+    /// Publishes a request: `(future, token, room)`, where `room` is to be awaited first unless
+    /// it is `None`. The reply is dealt with as in `open_request`.
+    fn request<'py>(
+        slf: &Bound<'py, Self>,
+        subject: &Bound<'py, PyAny>,
+        payload: &Bound<'py, PyAny>,
+        headers: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<(Bound<'py, PyAny>, u64, Option<Py<PyAny>>)> {
         let this = slf.get();
-        let future = this.create_future(slf.py())?;
-        let (token, inbox) = lock(&this.requests).add(|token| Pending {
-            future: future.clone().unbind(),
-            deadline: timeout
-                .map(|timeout| lock(&this.deadlines).add(timeout, Expiring::Request(token))),
-        });
-        this.arm_deadlines(slf)?;
-        Ok((inbox, future, token))
+        let (inbox, future, token) = Self::expect_reply(slf, timeout)?;
+        let sent = Self::send_message(slf, subject, payload, &inbox, headers)
+            .and_then(|room| this.kick_if_alone(slf.py()).map(|()| room));
+        match sent {
+            Ok(room) => Ok((future, token, room)),
+            Err(error) => {
+                this.forget_request(token);
+                Err(error)
+            }
+        }
     }
 
     /// Drops a request that nobody waits for any more.
     fn forget_request(&self, token: u64) {
         let pending = lock(&self.requests).take(token);
-        if let Some(deadline) = pending.and_then(|pending| pending.deadline) {
-            lock(&self.deadlines).remove(&deadline);
-        }
+        self.close_request(pending);
     }
 
     /// Hands `message` to the request that `subject` answers, where a handler instead of the
     /// doorbell has received it.
     fn answer_request(&self, py: Python<'_>, subject: &str, message: Py<PyAny>) -> PyResult<()> {
-        let Some(pending) = lock(&self.requests).take_by_subject(subject.as_bytes()) else {
-            return Ok(());
-        };
-        if let Some(deadline) = pending.deadline {
-            lock(&self.deadlines).remove(&deadline);
+        let pending = lock(&self.requests).take_by_subject(subject.as_bytes());
+        match self.close_request(pending) {
+            Some(future) => resolve(future.bind(py), message),
+            None => Ok(()),
         }
-        resolve(pending.future.bind(py), message)
     }
 
     /// Sends a request's output at once if it is the only one on its way; several share the
@@ -84,6 +94,30 @@ impl Connection {
 }
 
 impl Connection {
+    fn expect_reply<'py>(
+        slf: &Bound<'py, Self>,
+        timeout: Option<f64>,
+    ) -> PyResult<(String, Bound<'py, PyAny>, u64)> {
+        let this = slf.get();
+        let future = this.create_future(slf.py())?;
+        let (token, inbox) = lock(&this.requests).add(|token| Pending {
+            future: future.clone().unbind(),
+            deadline: timeout
+                .map(|timeout| lock(&this.deadlines).add(timeout, Expiring::Request(token))),
+        });
+        this.arm_deadlines(slf)?;
+        Ok((inbox, future, token))
+    }
+
+    /// The future of a request that has been taken out; its deadline goes.
+    pub(super) fn close_request(&self, pending: Option<Pending>) -> Option<Py<PyAny>> {
+        let pending = pending?;
+        if let Some(deadline) = pending.deadline {
+            lock(&self.deadlines).remove(&deadline);
+        }
+        Some(pending.future)
+    }
+
     /// Fails `future` with `TimeoutError` after `timeout` seconds unless removed before.
     pub fn add_deadline(
         slf: &Bound<'_, Self>,

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::{Bell, Delivery, Outbox, Stats, Subscription, lock};
+use super::{Bell, Outbox, Stats, Subscription, lock};
 use crate::protocol::{Frame, ProtocolError, ServerOp, encode};
 
 /// Reports of dropped messages kept for a loop that doesn't collect them. The drops beyond
@@ -137,7 +137,8 @@ impl Shared {
         let mut mail = Mail::default();
         let (mut msgs, mut bytes) = (0, 0);
         let mut current: Option<Arc<Subscription>> = None;
-        for op in batch.drain(..) {
+        let mut ops = batch.drain(..).peekable();
+        while let Some(op) = ops.next() {
             let frame = match op {
                 ServerOp::Msg(frame) => frame,
                 ServerOp::Ping => {
@@ -162,32 +163,41 @@ impl Shared {
                     continue;
                 }
             };
-            msgs += 1;
-            bytes += frame.payload_len() as u64;
+            let mut count = |frame: &Frame| {
+                msgs += 1;
+                bytes += frame.payload_len() as u64;
+            };
+            count(&frame);
             let sid = frame.sid();
             if current.as_ref().is_none_or(|subscription| subscription.sid != sid) {
                 current = lock(&self.subscriptions).get(&sid).cloned();
             }
             let Some(subscription) = &current else { continue };
-            let complete = subscription.count_received();
-            if subscription.is_request_mux {
+            let complete = if subscription.is_request_mux {
                 mail.replies.push(frame);
+                subscription.count_received()
             } else {
-                match subscription.offer(frame) {
-                    Delivery::Queued => {}
-                    Delivery::Wake => mail.wakes.push(sid),
-                    Delivery::Dropped(frame) => {
-                        mail.drops += 1;
-                        mail.events.push_back(Event::Dropped(frame));
-                    }
+                // What follows for the same subscription goes in under one lock.
+                let delivery = subscription.offer(frame, || {
+                    let next = ops.next_if(|op| matches!(op, ServerOp::Msg(f) if f.sid() == sid));
+                    let Some(ServerOp::Msg(frame)) = next else { return None };
+                    count(&frame);
+                    Some(frame)
+                });
+                if delivery.wake {
+                    mail.wakes.push(sid);
                 }
-            }
+                mail.drops += delivery.dropped.len();
+                mail.events.extend(delivery.dropped.into_iter().map(Event::Dropped));
+                delivery.complete
+            };
             if complete {
                 mail.events.push_back(Event::Complete(sid));
                 self.remove_subscription(sid);
                 current = None;
             }
         }
+        drop(ops);
         if msgs > 0 {
             self.stats.count_in(msgs, bytes);
         }

@@ -35,8 +35,8 @@ fn messages_wait_in_their_subscription() {
     let two = subscribe(&shared, 2, false, 0);
     assert!(two.wait());
     receive(&shared, "MSG a 1 1\r\nx\r\nMSG b 2 1\r\ny\r\nMSG b 2 1\r\nz\r\nMSG c 3 1\r\n?\r\n");
-    assert_eq!(one.pending_msgs.load(Relaxed), 1);
-    assert_eq!(two.pending_msgs.load(Relaxed), 2);
+    assert_eq!(one.pending_msgs(), 1);
+    assert_eq!(two.pending_msgs(), 2);
     let mail = collect(&shared);
     assert_eq!(mail.wakes, [2], "only the waiting consumer is woken, once");
     assert!(mail.events.is_empty());
@@ -59,7 +59,7 @@ fn completed_subscriptions_receive_no_more() {
     let subscription = subscribe(&shared, 1, false, 0);
     subscription.max_msgs.store(2, Relaxed);
     receive(&shared, "MSG a 1 0\r\n\r\nMSG a 1 0\r\n\r\nMSG a 1 0\r\n\r\n");
-    assert_eq!(subscription.pending_msgs.load(Relaxed), 2);
+    assert_eq!(subscription.pending_msgs(), 2);
     assert!(matches!(collect(&shared).events.make_contiguous(), [Event::Complete(1)]));
 }
 

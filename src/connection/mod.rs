@@ -18,7 +18,7 @@ pub use dispatch::{Event, LinkEnd, Mail, Shared};
 pub use link::Link;
 pub use outbox::{Outbox, Written};
 pub use stats::Stats;
-pub use subscription::{Delivery, Subscription};
+pub use subscription::Subscription;
 
 /// Locks `mutex`, also after a panic elsewhere: every critical section here leaves its data
 /// whole, so poisoning would only turn one failure into many.

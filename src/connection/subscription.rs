@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use super::lock;
 use crate::protocol::Frame;
 
-/// What became of a message offered to a subscription.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Delivery {
-    Queued,
-    /// Queued, and the consumer waits for it.
-    Wake,
-    /// Over a pending limit: dropped, the frame comes back for the report.
-    Dropped(Frame),
+/// What became of messages offered to a subscription.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Delivery {
+    /// The consumer waits for them.
+    pub wake: bool,
+    /// The subscription has received all that it wants.
+    pub complete: bool,
+    /// Over a pending limit: the frames come back for the report.
+    pub dropped: Vec<Frame>,
 }
 
 #[derive(Debug, Default)]
@@ -22,6 +23,24 @@ struct Queue {
     frames: VecDeque<Frame>,
     /// The consumer found the queue empty and wants to be woken.
     waiting: bool,
+}
+
+/// Messages and their payload bytes, counted from the start.
+///
+/// Only one side ever adds, so a plain store does where an atomic addition would have the two
+/// threads fight for the cache line at every message.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Count {
+    msgs: AtomicUsize,
+    bytes: AtomicI64,
+}
+
+impl Count {
+    fn add(&self, msgs: usize, bytes: i64) {
+        self.msgs.store(self.msgs.load(Relaxed).wrapping_add(msgs), Relaxed);
+        self.bytes.store(self.bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
+    }
 }
 
 /// Shared by the thread that receives and the one that consumes.
@@ -35,15 +54,15 @@ pub struct Subscription {
     pub received: AtomicU64,
     /// Auto-unsubscribe after so many; zero for never.
     pub max_msgs: AtomicU64,
-    /// Not yet handed to the consumer.
-    pub pending_msgs: AtomicUsize,
-    /// Their payload bytes.
-    pub pending_bytes: AtomicI64,
-    /// Limits of the two above; zero or less for none.
+    /// Limits of what is pending; zero or less for none.
     pub msgs_limit: AtomicI64,
     pub bytes_limit: AtomicI64,
-    /// Queued or being handled: a drain ends when it reaches zero.
-    pub unfinished: AtomicUsize,
+    /// Written by the receiving thread, under the queue's lock.
+    queued: Count,
+    /// Written by the consuming thread: handed to the consumer.
+    taken: Count,
+    /// Written by the consuming thread: messages dealt with.
+    finished: AtomicUsize,
 }
 
 impl Subscription {
@@ -54,12 +73,31 @@ impl Subscription {
             queue: Mutex::default(),
             received: AtomicU64::new(0),
             max_msgs: AtomicU64::new(0),
-            pending_msgs: AtomicUsize::new(0),
-            pending_bytes: AtomicI64::new(0),
             msgs_limit: AtomicI64::new(msgs_limit),
             bytes_limit: AtomicI64::new(bytes_limit),
-            unfinished: AtomicUsize::new(0),
+            queued: Count::default(),
+            taken: Count::default(),
+            finished: AtomicUsize::new(0),
         }
+    }
+
+    /// Messages not yet handed to the consumer.
+    pub fn pending_msgs(&self) -> usize {
+        // Taken first: read the other way round, the difference could turn negative.
+        let taken = self.taken.msgs.load(Relaxed);
+        self.queued.msgs.load(Relaxed).wrapping_sub(taken)
+    }
+
+    /// Payload bytes of the messages not yet handed to the consumer.
+    pub fn pending_bytes(&self) -> i64 {
+        let taken = self.taken.bytes.load(Relaxed);
+        self.queued.bytes.load(Relaxed).wrapping_sub(taken)
+    }
+
+    /// Messages queued or being handled: a drain ends when there are none.
+    pub fn unfinished(&self) -> usize {
+        let finished = self.finished.load(Relaxed);
+        self.queued.msgs.load(Relaxed).wrapping_sub(finished)
     }
 
     /// Counts a received message; true if it was the last that the subscription wants.
@@ -69,22 +107,33 @@ impl Subscription {
         max_msgs > 0 && received >= max_msgs
     }
 
-    /// Queues a message unless a pending limit is reached.
-    pub fn offer(&self, frame: Frame) -> Delivery {
-        let size = frame.payload_len() as i64;
-        let bytes_limit = self.bytes_limit.load(Relaxed);
+    /// Queues a message and those that `next` yields, up to the last one wanted, except what is
+    /// over a pending limit.
+    pub fn offer(&self, first: Frame, mut next: impl FnMut() -> Option<Frame>) -> Delivery {
         let msgs_limit = self.msgs_limit.load(Relaxed);
-        if (bytes_limit > 0 && self.pending_bytes.load(Relaxed) + size >= bytes_limit)
-            || (msgs_limit > 0 && self.pending_msgs.load(Relaxed) as i64 >= msgs_limit)
-        {
-            return Delivery::Dropped(frame);
-        }
-        self.pending_msgs.fetch_add(1, Relaxed);
-        self.pending_bytes.fetch_add(size, Relaxed);
-        self.unfinished.fetch_add(1, Relaxed);
+        let bytes_limit = self.bytes_limit.load(Relaxed);
+        let mut delivery = Delivery::default();
         let mut queue = lock(&self.queue);
-        queue.frames.push_back(frame);
-        if std::mem::take(&mut queue.waiting) { Delivery::Wake } else { Delivery::Queued }
+        let (mut msgs, mut bytes) = (0, 0);
+        let (pending_msgs, pending_bytes) = (self.pending_msgs() as i64, self.pending_bytes());
+        let mut frame = Some(first);
+        while let Some(offered) = frame {
+            delivery.complete = self.count_received();
+            let size = offered.payload_len() as i64;
+            if (bytes_limit > 0 && pending_bytes + bytes + size >= bytes_limit)
+                || (msgs_limit > 0 && pending_msgs + msgs >= msgs_limit)
+            {
+                delivery.dropped.push(offered);
+            } else {
+                msgs += 1;
+                bytes += size;
+                queue.frames.push_back(offered);
+            }
+            frame = if delivery.complete { None } else { next() };
+        }
+        self.queued.add(msgs as usize, bytes);
+        delivery.wake = msgs > 0 && std::mem::take(&mut queue.waiting);
+        delivery
     }
 
     /// Moves everything queued into `ready`, which must be empty.
@@ -101,8 +150,12 @@ impl Subscription {
 
     /// The consumer has taken this message.
     pub fn count_taken(&self, frame: &Frame) {
-        self.pending_msgs.fetch_sub(1, Relaxed);
-        self.pending_bytes.fetch_sub(frame.payload_len() as i64, Relaxed);
+        self.taken.add(1, frame.payload_len() as i64);
+    }
+
+    /// The consumer has dealt with a message.
+    pub fn count_finished(&self) {
+        self.finished.store(self.finished.load(Relaxed).wrapping_add(1), Relaxed);
     }
 }
 
@@ -120,30 +173,36 @@ mod tests {
         }
     }
 
+    fn offer(sub: &Subscription, payload: &str) -> Delivery {
+        sub.offer(frame(payload), || None)
+    }
+
     #[test]
     fn drops_over_the_message_limit() {
         let sub = Subscription::new(1, false, 2, 0);
-        assert_eq!(sub.offer(frame("x")), Delivery::Queued);
-        assert_eq!(sub.offer(frame("x")), Delivery::Queued);
-        assert!(matches!(sub.offer(frame("y")), Delivery::Dropped(_)));
-        assert_eq!(sub.pending_msgs.load(Relaxed), 2);
-        assert_eq!(sub.pending_bytes.load(Relaxed), 2);
+        let mut more = vec![frame("z"), frame("x")];
+        let delivery = sub.offer(frame("x"), || more.pop());
+        assert_eq!(delivery.dropped, [frame("z")]);
+        assert_eq!(sub.pending_msgs(), 2);
+        assert_eq!(sub.pending_bytes(), 2);
+        assert_eq!(sub.received.load(Relaxed), 3);
     }
 
     #[test]
     fn drops_when_the_byte_limit_would_be_reached() {
         let sub = Subscription::new(1, false, 0, 4);
-        assert_eq!(sub.offer(frame("abc")), Delivery::Queued);
-        assert!(matches!(sub.offer(frame("d")), Delivery::Dropped(_)));
-        assert_eq!(sub.offer(frame("")), Delivery::Queued);
+        assert_eq!(offer(&sub, "abc"), Delivery::default());
+        assert_eq!(offer(&sub, "d").dropped.len(), 1);
+        assert_eq!(offer(&sub, ""), Delivery::default());
+        assert_eq!(sub.pending_msgs(), 2);
     }
 
     #[test]
     fn wakes_a_waiting_consumer_once() {
         let sub = Subscription::new(1, false, 0, 0);
         assert!(sub.wait());
-        assert_eq!(sub.offer(frame("a")), Delivery::Wake);
-        assert_eq!(sub.offer(frame("b")), Delivery::Queued);
+        assert!(offer(&sub, "a").wake);
+        assert!(!offer(&sub, "b").wake);
         assert!(!sub.wait(), "two messages are there");
         let mut ready = VecDeque::new();
         sub.take_into(&mut ready);
@@ -152,10 +211,21 @@ mod tests {
     }
 
     #[test]
-    fn counts_up_to_the_auto_unsubscribe_limit() {
+    fn a_message_is_pending_until_taken_and_unfinished_until_handled() {
         let sub = Subscription::new(1, false, 0, 0);
-        assert!(!sub.count_received());
+        offer(&sub, "abc");
+        sub.count_taken(&frame("abc"));
+        assert_eq!((sub.pending_msgs(), sub.pending_bytes(), sub.unfinished()), (0, 0, 1));
+        sub.count_finished();
+        assert_eq!(sub.unfinished(), 0);
+    }
+
+    #[test]
+    fn takes_no_more_than_the_auto_unsubscribe_limit() {
+        let sub = Subscription::new(1, false, 0, 0);
         sub.max_msgs.store(2, Relaxed);
-        assert!(sub.count_received());
+        let mut more = vec![frame("late"), frame("b")];
+        assert!(sub.offer(frame("a"), || more.pop()).complete);
+        assert_eq!((sub.pending_msgs(), more.len()), (2, 1));
     }
 }

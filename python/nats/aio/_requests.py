@@ -9,7 +9,7 @@ from nats import errors
 from nats._core import check_publish_subject
 from nats.nuid import NUID
 
-from ._lifecycle import Lifecycle
+from ._publish import Publishing
 from ._types import DEFAULT_INBOX_PREFIX, NO_RESPONDERS_STATUS
 
 if TYPE_CHECKING:
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from .subscription import Subscription
 
 
-class Requests(Lifecycle):
+_NATIVE_PUBLISH = Publishing.publish
+
+
+class Requests(Publishing):
     """Requests through one shared inbox, or through a subscription each."""
 
     def __init__(self) -> None:
@@ -25,15 +28,6 @@ class Requests(Lifecycle):
         self._nuid = NUID()
         self._inbox_prefix = bytearray(DEFAULT_INBOX_PREFIX)
         self._skip_subject_validation = False
-
-    async def publish(
-        self,
-        subject: str,
-        payload: bytes = b"",
-        reply: str = "",
-        headers: Optional[dict[str, str]] = None,
-    ) -> None:
-        raise AssertionError("Client implements this")
 
     async def subscribe(self, subject: str, *args: Any, **options: Any) -> Subscription:
         raise AssertionError("Client implements this")
@@ -54,11 +48,26 @@ class Requests(Lifecycle):
         :raises nats.errors.NoRespondersError: nobody is subscribed to the subject.
         :raises nats.errors.TimeoutError: no answer in time.
         """
-        if not self._skip_subject_validation:
-            check_publish_subject(subject or "")
-        if old_style:
-            return await self._request_old_style(subject, payload, timeout=timeout)
-        msg = await self._request_new_style(subject, payload, timeout=timeout, headers=headers)
+        if (
+            self._resp_sub_prefix
+            and not old_style
+            and getattr(self.publish, "__func__", None) is _NATIVE_PUBLISH
+        ):
+            core = self._native()
+            future, token, room = core.request(subject, payload, headers, timeout)
+            try:
+                if room is not None:
+                    await self._wait_for_room(room)
+                msg: Msg = await future
+            except BaseException:
+                core.forget_request(token)
+                raise
+        else:
+            if not self._skip_subject_validation:
+                check_publish_subject(subject or "")
+            if old_style:
+                return await self._request_old_style(subject, payload, timeout=timeout)
+            msg = await self._request_new_style(subject, payload, timeout, headers)
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
             raise errors.NoRespondersError
         return msg
@@ -77,6 +86,7 @@ class Requests(Lifecycle):
         core = self._native()
         inbox, future, token = core.open_request(timeout)
         try:
+            # Through the attribute: an application's own `publish` sees requests, too.
             await self.publish(subject, payload, reply=inbox, headers=headers)
             core.kick_if_alone()
             msg: Msg = await future

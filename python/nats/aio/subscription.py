@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+import types
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats import errors
@@ -280,29 +281,46 @@ class Subscription:
     async def _wait_for_msgs(self) -> None:
         """Runs the handler for one message after the other."""
         core = self._core
-        pop = core.pop_for_handler
+        run = core.run_handler
         cb = self._cb
         assert cb is not None
         try:
             while True:
-                msg = pop()
-                if msg is None:
-                    if core.stopped or self._is_complete():
-                        break
-                    await self._ready()
-                    continue
                 try:
-                    await cb(msg)
+                    suspended = run(cb)
+                    if suspended is not None:
+                        await _finish(*suspended)
+                        continue
                 except asyncio.CancelledError:
                     break
                 except Exception as error:
                     await self._report(error)
-                if core.stopped:
+                    continue
+                if core.stopped or self._is_complete():
                     break
+                await self._ready()
         except asyncio.CancelledError:
             pass
         finally:
             core.handled()
+
+
+@types.coroutine
+def _finish(handler: Any, waits_for: Any) -> Generator[Any, Any, None]:
+    """Awaits a handler that the core has run up to its first suspension; `waits_for` is `None`
+    where the core left an unusual awaitable alone."""
+    if waits_for is not None or isinstance(handler, types.CoroutineType):
+        while True:
+            try:
+                yield waits_for
+            except BaseException as error:
+                try:
+                    waits_for = handler.throw(error)
+                except StopIteration:
+                    return
+            else:
+                break
+    yield from handler.__await__()
 
 
 def _current_task() -> Optional[asyncio.Task[Any]]:

@@ -1,0 +1,52 @@
+"""Publishing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Optional
+
+from nats import errors
+
+from ._lifecycle import Lifecycle
+
+
+class Publishing(Lifecycle):
+    """Messages on their way out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._flush_timeout: Optional[float] = 0
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: Optional[dict[str, str]] = None,
+    ) -> None:
+        """Publishes a message.
+
+        Returns once the message is in the pending output, which leaves within one turn of
+        the event loop; waits only while more than ``pending_size`` bytes are pending.
+        May be called from a thread that doesn't run the loop: see docs/threads.md.
+
+        :param subject: where to publish.
+        :param payload: any bytes-like object.
+        :param reply: subject at which an answer is expected.
+        :param headers: names and values; names must be RFC 7230 tokens.
+        :raises nats.errors.BadSubjectError: a subject is empty or holds blanks.
+        :raises nats.errors.BadHeaderError: a header name isn't a token.
+        :raises nats.errors.MaxPayloadError: the server wouldn't take a payload of this size.
+        :raises nats.errors.ConnectionClosedError: the client is closed.
+        :raises nats.errors.ConnectionDrainingError: the client is about to close.
+        :raises nats.errors.OutboundBufferLimitError: disconnected, and no room to buffer.
+        """
+        room = self._core.publish(subject, payload, reply, headers)
+        if room is not None:
+            await self._wait_for_room(room)
+
+    async def _wait_for_room(self, room: asyncio.Future[None]) -> None:
+        try:
+            await asyncio.wait_for(room, self._flush_timeout)
+        except asyncio.TimeoutError:
+            await self._error_cb(errors.FlushTimeoutError())
