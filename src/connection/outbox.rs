@@ -9,8 +9,9 @@ use tokio::sync::Notify;
 use super::lock;
 use crate::protocol::encode;
 
-/// Buffers that grew past this in a burst are given back instead of being kept for reuse.
-const KEEP_CAPACITY: usize = 1024 * 1024;
+/// Buffers that grew past this in a burst are given back once they are mostly empty again;
+/// while the burst lasts, a fresh buffer would cost a page fault for every 4 KiB written.
+const KEEP_CAPACITY: usize = 256 * 1024;
 
 /// How far a writer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,11 +165,12 @@ impl Outbox {
 
     /// Swaps the pending commands in; false if there are none.
     fn refill(&self, writer: &mut Writer) -> bool {
-        writer.buffer.clear();
-        writer.written = 0;
-        if writer.buffer.capacity() > KEEP_CAPACITY {
+        let capacity = writer.buffer.capacity();
+        if capacity > KEEP_CAPACITY && writer.buffer.len() < capacity / 4 {
             writer.buffer = Vec::new();
         }
+        writer.buffer.clear();
+        writer.written = 0;
         let mut pending = lock(&self.pending);
         if pending.urgent.is_empty() {
             if pending.held || pending.commands.is_empty() {

@@ -112,17 +112,22 @@ impl Parser {
         };
         if self.buffer.len() - self.filled < missing.clamp(MIN_READ, MAX_RESERVE) {
             // Doubling what is there keeps the copying linear in the message's size.
-            let ahead = missing.min(MAX_RESERVE.max(self.filled));
-            let len = CHUNK.max(self.filled + ahead.max(MIN_READ));
-            let mut buffer = self.chunk(len);
-            buffer[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
-            let old = std::mem::replace(&mut self.buffer, buffer);
-            if self.is_chunk && self.retired.len() < SPARE_CHUNKS {
-                self.retired.push_back(old);
-            }
-            self.is_chunk = len == CHUNK;
+            self.make_room(missing.min(MAX_RESERVE.max(self.filled)));
         }
         &mut self.buffer[self.filled..]
+    }
+
+    /// Moves what is unparsed to a buffer with so many free bytes, or more.
+    fn make_room(&mut self, free: usize) {
+        let needed = self.filled + free.max(MIN_READ);
+        let len = if needed <= CHUNK { CHUNK } else { self.filled + free.max(CHUNK) };
+        let mut buffer = self.chunk(len);
+        buffer[..self.filled].copy_from_slice(&self.buffer[..self.filled]);
+        let old = std::mem::replace(&mut self.buffer, buffer);
+        if self.is_chunk && self.retired.len() < SPARE_CHUNKS {
+            self.retired.push_back(old);
+        }
+        self.is_chunk = len == CHUNK;
     }
 
     /// A buffer of `len` bytes: a retired one that no message needs any more, or a fresh one.
@@ -145,14 +150,12 @@ impl Parser {
     }
 
     /// Appends bytes that were read elsewhere.
-    pub fn feed(&mut self, mut data: &[u8]) {
-        while !data.is_empty() {
-            let spare = self.spare();
-            let len = spare.len().min(data.len());
-            spare[..len].copy_from_slice(&data[..len]);
-            self.filled(len);
-            data = &data[len..];
+    pub fn feed(&mut self, data: &[u8]) {
+        if self.buffer.len() - self.filled < data.len() {
+            self.make_room(data.len());
         }
+        self.buffer[self.filled..self.filled + data.len()].copy_from_slice(data);
+        self.filled(data.len());
     }
 
     /// Whether a message has begun but not ended.
