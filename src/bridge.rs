@@ -144,7 +144,7 @@ pub fn reject(future: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
     Ok(())
 }
 
-fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
+pub fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
     future.call_method0(intern!(future.py(), "done"))?.is_truthy()
 }
 

@@ -7,6 +7,7 @@ mod client;
 pub mod connection;
 #[cfg(feature = "python")]
 mod errors;
+pub mod jetstream;
 #[cfg(feature = "python")]
 mod message;
 pub mod protocol;
@@ -26,6 +27,12 @@ mod _core {
 
     #[pymodule_export]
     use crate::client::{Connection, DialedLink};
+    #[pymodule_export]
+    use crate::jetstream::entries::{EntryFeed, EntryShape};
+    #[pymodule_export]
+    use crate::jetstream::objects::ObjectReader;
+    #[pymodule_export]
+    use crate::jetstream::window::AckWindow;
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]

@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
+use crate::jetstream::entries::EntryShape;
+use crate::jetstream::window::AckWindow;
+
 /// When something expires, and a number to tell apart what expires together.
 pub type DeadlineKey = (Instant, u64);
 
@@ -60,10 +63,23 @@ impl Deadlines {
     }
 }
 
+/// What becomes of the reply to a request.
+pub enum ReplyKind {
+    /// It is the result.
+    Message,
+    /// The `PubAck` in it is the result.
+    Ack,
+    /// As `Ack`; the publish leaves its window.
+    AsyncAck(Py<AckWindow>),
+    /// The entry of a key-value bucket in it is the result, where there is one.
+    Entry(Py<EntryShape>),
+}
+
 /// A request on its way.
 pub struct Pending {
     pub future: Py<PyAny>,
     pub deadline: Option<DeadlineKey>,
+    pub kind: ReplyKind,
 }
 
 /// Requests by token, the last token of their reply subject.
@@ -90,10 +106,25 @@ impl Requests {
         self.entries.remove(&token)
     }
 
+    /// Takes out the asynchronous publishes except those with the tokens `but`.
+    pub fn take_async_publishes(&mut self, but: &[u64]) -> Vec<Pending> {
+        let is_publish = |token: &u64, pending: &mut Pending| {
+            matches!(pending.kind, ReplyKind::AsyncAck(_)) && !but.contains(token)
+        };
+        let mut taken: Vec<_> = self.entries.extract_if(is_publish).collect();
+        taken.sort_unstable_by_key(|(token, _)| *token);
+        taken.into_iter().map(|(_, pending)| pending).collect()
+    }
+
     /// The request that a message to the shared inbox answers.
     pub fn take_by_subject(&mut self, subject: &[u8]) -> Option<Pending> {
+        self.take(self.token(subject)?)
+    }
+
+    /// The token in a reply subject.
+    pub fn token(&self, subject: &[u8]) -> Option<u64> {
         let token = subject.strip_prefix(self.prefix.as_bytes())?;
-        self.take(std::str::from_utf8(token).ok()?.parse().ok()?)
+        std::str::from_utf8(token).ok()?.parse().ok()
     }
 
     pub fn len(&self) -> usize {

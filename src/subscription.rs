@@ -1,7 +1,7 @@
 //! `SubscriptionCore`: the consuming half of a subscription.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use crate::bridge::{Started, YieldOnce, resolve, start_coroutine};
 use crate::client::Connection;
 use crate::connection::{Subscription, lock};
+use crate::jetstream::push::Push;
 use crate::message::wire_text;
 use crate::protocol::Frame;
 use crate::request::DeadlineKey;
@@ -166,12 +167,53 @@ pub struct SubscriptionCore {
     connection: Py<Connection>,
     subscription: Arc<Subscription>,
     consumer: Arc<Consumer>,
+    /// What the server calls it; a push consumer that is made anew gets another one.
+    sid: AtomicU64,
     /// The message handed out last is still being handled.
     handling: AtomicBool,
     stopped: AtomicBool,
 }
 
 impl SubscriptionCore {
+    fn register(&self) {
+        let connection = self.connection.get();
+        let sid = self.sid.load(Relaxed);
+        connection.shared().add_subscription(sid, Arc::clone(&self.subscription));
+        connection.add_consumer(sid, &self.consumer);
+    }
+
+    fn unregister(&self) {
+        let connection = self.connection.get();
+        let sid = self.sid.load(Relaxed);
+        connection.shared().remove_subscription(sid);
+        connection.remove_consumer(sid);
+    }
+
+    /// Takes the next frame; answers flow control that waited for it to be taken.
+    pub fn take_frame(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
+        let frame = self.consumer.take();
+        self.answer_flow_control(py)?;
+        Ok(frame)
+    }
+
+    /// A message that was taken with `take_frame` has been dealt with.
+    pub fn finish(&self, py: Python<'_>) -> PyResult<()> {
+        self.consumer.finish(py)
+    }
+
+    /// The object for a frame of this subscription.
+    pub fn make_message<'py>(&self, py: Python<'py>, frame: Frame) -> PyResult<Bound<'py, PyAny>> {
+        let subject = lock(&self.consumer.inlet).subject_text(py, frame.subject());
+        self.connection.get().factory().make(py, frame, Some(subject))
+    }
+
+    fn answer_flow_control(&self, py: Python<'_>) -> PyResult<()> {
+        match self.subscription.flow_due() {
+            Some(subject) => self.connection.get().publish_empty(py, &subject),
+            None => Ok(()),
+        }
+    }
+
     /// The next message, unless there is none or it is time to give way.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let mut inlet = lock(&self.consumer.inlet);
@@ -181,6 +223,7 @@ impl SubscriptionCore {
         let Some(frame) = inlet.take(&self.subscription) else { return Ok(None) };
         let subject = inlet.subject_text(py, frame.subject());
         drop(inlet);
+        self.answer_flow_control(py)?;
         self.connection.get().factory().make(py, frame, Some(subject)).map(Some)
     }
 }
@@ -197,8 +240,7 @@ impl SubscriptionCore {
         is_request_mux: bool,
         future: Option<Py<PyAny>>,
     ) -> Self {
-        let subscription =
-            Arc::new(Subscription::new(sid, is_request_mux, msgs_limit, bytes_limit));
+        let subscription = Arc::new(Subscription::new(is_request_mux, msgs_limit, bytes_limit));
         if future.is_some() {
             subscription.wait();
         }
@@ -213,16 +255,16 @@ impl SubscriptionCore {
             joiners: Mutex::default(),
             future,
         });
-        let owner = connection.get();
-        owner.shared().add_subscription(Arc::clone(&subscription));
-        owner.add_consumer(sid, &consumer);
-        Self {
+        let this = Self {
             connection: connection.clone().unbind(),
             subscription,
             consumer,
+            sid: AtomicU64::new(sid),
             handling: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-        }
+        };
+        this.register();
+        this
     }
 
     /// The next message, or `None`: await `ready` then.
@@ -318,9 +360,33 @@ impl SubscriptionCore {
 
     /// No further deliveries: what still arrives for the sid is dropped.
     fn detach(&self) {
-        let connection = self.connection.get();
-        connection.shared().remove_subscription(self.subscription.sid);
-        connection.remove_consumer(self.subscription.sid);
+        self.unregister();
+    }
+
+    /// The subscription delivers for a push consumer. `ordered` has gaps reported.
+    fn track_push(&self, ordered: bool) {
+        self.subscription.push.get_or_init(|| Push::new(ordered));
+    }
+
+    /// A new push consumer delivers under another sid; what is queued stays.
+    fn rebind(&self, sid: u64) {
+        self.unregister();
+        self.sid.store(sid, Relaxed);
+        if let Some(push) = self.subscription.push.get() {
+            push.restart();
+        }
+        self.register();
+    }
+
+    /// Whether a push consumer's message or heartbeat has arrived since the last call.
+    fn take_active(&self) -> bool {
+        self.subscription.push.get().is_none_or(Push::take_active)
+    }
+
+    /// Stream sequence of the last message of an ordered consumer; zero before the first.
+    #[getter]
+    fn stream_seq(&self) -> u64 {
+        self.subscription.push.get().map_or(0, Push::stream_seq)
     }
 
     /// Resolves when no message is queued or being handled.
@@ -400,8 +466,6 @@ impl SubscriptionCore {
 
 impl Drop for SubscriptionCore {
     fn drop(&mut self) {
-        let connection = self.connection.get();
-        connection.shared().remove_subscription(self.subscription.sid);
-        connection.remove_consumer(self.subscription.sid);
+        self.unregister();
     }
 }

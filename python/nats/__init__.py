@@ -20,6 +20,15 @@ for _entry in sys.path:
         __path__.append(_portion)
 
 
+def __getattr__(name: str) -> Any:
+    # nats-py imports these with the package; JetStream alone would double the import time.
+    if name in ("js", "micro"):
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 async def connect(servers: Union[str, list[str]] = "nats://localhost:4222", **options: Any) -> NATS:
     """Connects to a NATS server and returns the client.
 

@@ -8,9 +8,11 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
 
 use super::Connection;
+use super::waits::Reply;
 use crate::bridge::resolve;
 use crate::connection::dispatch::Mail;
 use crate::connection::{Event, lock};
+use crate::jetstream::push::Notice;
 use crate::message::wire_text;
 use crate::protocol::{Frame, encode};
 
@@ -53,7 +55,9 @@ impl Connection {
     /// The next event as `(kind, value)`, or `None`.
     ///
     /// Kinds: `info` (JSON text), `ok`, `err` (text), `pong` (future or `None`), `dropped`
-    /// (`(subject, reply, sid, subscription)`), `ended` (`(epoch, exception)`).
+    /// (`(subject, reply, sid, subscription)`), `push` (`(sid, None)` of a gap in an ordered
+    /// consumer, else `(sid, (stream, consumer and last consumer sequence))`), `ended`
+    /// (`(epoch, exception)`).
     fn next_event(&self, py: Python<'_>) -> PyResult<Option<(Py<PyString>, Py<PyAny>)>> {
         let mut control = lock(&self.control);
         let event = control.events.pop_front();
@@ -104,7 +108,10 @@ impl Connection {
         let mut mail = Mail::default();
         self.shared.collect(&mut mail);
         for frame in mail.replies {
-            unless_ok(self.resolve_request(py, frame), slf);
+            let pending = lock(&self.requests).take_by_subject(frame.subject());
+            if let Some(pending) = pending {
+                unless_ok(self.resolve_request(pending, Reply::Frame(py, frame)), slf);
+            }
         }
         for event in mail.events {
             unless_ok(self.sort(py, event), slf);
@@ -169,13 +176,6 @@ impl Connection {
             }
         }
     }
-
-    fn resolve_request(&self, py: Python<'_>, frame: Frame) -> PyResult<()> {
-        let pending = lock(&self.requests).take_by_subject(frame.subject());
-        let Some(future) = self.close_request(pending) else { return Ok(()) };
-        let message = self.factory().make(py, frame, None)?;
-        resolve(future.bind(py), message)
-    }
 }
 
 fn describe(py: Python<'_>, event: ControlEvent) -> PyResult<(Py<PyString>, Py<PyAny>)> {
@@ -190,6 +190,13 @@ fn describe(py: Python<'_>, event: ControlEvent) -> PyResult<(Py<PyString>, Py<P
         ControlEvent::Server(event) => match event {
             Event::Info(json) => (intern!(py, "info"), PyBytes::new(py, &json).into_any().unbind()),
             Event::Err(message) => (intern!(py, "err"), text(&message)),
+            Event::Push(sid, notice) => {
+                let report = (sid, push_report(notice));
+                return Ok((
+                    intern!(py, "push").clone().unbind(),
+                    report.into_pyobject(py)?.into_any().unbind(),
+                ));
+            }
             Event::Ended(epoch, end) => {
                 let report = (epoch, PyErr::from(end).into_value(py));
                 (intern!(py, "ended"), report.into_pyobject(py)?.into_any().unbind())
@@ -201,6 +208,15 @@ fn describe(py: Python<'_>, event: ControlEvent) -> PyResult<(Py<PyString>, Py<P
         },
     };
     Ok((kind.clone().unbind(), value))
+}
+
+fn push_report(notice: Notice) -> Option<(u64, u64, Option<u64>)> {
+    match notice {
+        Notice::Gap => None,
+        Notice::Mismatch { stream_seq, consumer_seq, last_consumer_seq } => {
+            Some((stream_seq, consumer_seq, last_consumer_seq))
+        }
+    }
 }
 
 /// One item that fails must not keep the rest of the mail from its readers.

@@ -213,6 +213,12 @@ impl Connection {
         Ok(None)
     }
 
+    /// Publishes an empty message and has it written at once.
+    pub fn publish_empty(&self, py: Python<'_>, subject: &[u8]) -> PyResult<()> {
+        self.shared.outbox.append(|out| encode::publish(out, subject, b"", b"", b""));
+        self.write_out(py)
+    }
+
     /// Has the pending output written at the end of this turn of the loop.
     fn kick_soon(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
         if self.kick_armed.load(Relaxed) || self.kick_armed.swap(true, Relaxed) {

@@ -9,7 +9,16 @@ use super::Connection;
 use crate::bridge::{reject, resolve};
 use crate::connection::lock;
 use crate::errors::TimeoutError;
-use crate::request::{DeadlineKey, Expiring, Pending};
+use crate::jetstream::acks;
+use crate::protocol::Frame;
+use crate::request::{DeadlineKey, Expiring, Pending, ReplyKind};
+
+/// A reply as it came in.
+pub enum Reply<'a, 'py> {
+    Frame(Python<'py>, Frame),
+    /// Received by a Python handler.
+    Message(&'a Bound<'py, PyAny>),
+}
 
 #[pymethods]
 impl Connection {
@@ -24,7 +33,9 @@ impl Connection {
         slf: &Bound<'py, Self>,
         timeout: Option<f64>,
     ) -> PyResult<(String, Bound<'py, PyAny>, u64)> {
-        Self::expect_reply(slf, timeout)
+        let future = slf.get().create_future(slf.py())?;
+        let (inbox, token) = Self::expect_reply(slf, timeout, &future, ReplyKind::Message)?;
+        Ok((inbox, future, token))
     }
 
     /// Publishes a request: `(future, token, room)`, where `room` is to be awaited first unless
@@ -36,31 +47,24 @@ impl Connection {
         headers: Option<&Bound<'py, PyAny>>,
         timeout: Option<f64>,
     ) -> PyResult<(Bound<'py, PyAny>, u64, Option<Py<PyAny>>)> {
-        let this = slf.get();
-        let (inbox, future, token) = Self::expect_reply(slf, timeout)?;
-        let sent = Self::send_message(slf, subject, payload, &inbox, headers)
-            .and_then(|room| this.kick_if_alone(slf.py()).map(|()| room));
-        match sent {
-            Ok(room) => Ok((future, token, room)),
-            Err(error) => {
-                this.forget_request(token);
-                Err(error)
-            }
-        }
+        let future = slf.get().create_future(slf.py())?;
+        let kind = ReplyKind::Message;
+        let (token, room) =
+            Self::send_request(slf, subject, payload, headers, timeout, &future, kind)?;
+        Ok((future, token, room))
     }
 
     /// Drops a request that nobody waits for any more.
-    fn forget_request(&self, token: u64) {
-        let pending = lock(&self.requests).take(token);
-        self.close_request(pending);
+    fn forget_request(&self, py: Python<'_>, token: u64) -> PyResult<()> {
+        self.close_request(py, self.take_request(token)).map(drop)
     }
 
     /// Hands `message` to the request that `subject` answers, where a handler instead of the
     /// doorbell has received it.
-    fn answer_request(&self, py: Python<'_>, subject: &str, message: Py<PyAny>) -> PyResult<()> {
+    fn answer_request(&self, subject: &str, message: &Bound<'_, PyAny>) -> PyResult<()> {
         let pending = lock(&self.requests).take_by_subject(subject.as_bytes());
-        match self.close_request(pending) {
-            Some(future) => resolve(future.bind(py), message),
+        match pending {
+            Some(pending) => self.resolve_request(pending, Reply::Message(message)),
             None => Ok(()),
         }
     }
@@ -82,10 +86,12 @@ impl Connection {
         for expiring in expired {
             let future = match expiring {
                 Expiring::Future(future) => future,
-                Expiring::Request(token) => match lock(&this.requests).take(token) {
-                    Some(pending) => pending.future,
-                    None => continue,
-                },
+                Expiring::Request(token) => {
+                    match this.close_request(py, this.take_request(token))? {
+                        Some(future) => future,
+                        None => continue,
+                    }
+                }
             };
             reject(future.bind(py), TimeoutError::new_err(()))?;
         }
@@ -94,28 +100,117 @@ impl Connection {
 }
 
 impl Connection {
-    fn expect_reply<'py>(
-        slf: &Bound<'py, Self>,
+    /// Makes room for a reply that `future` is to get: `(reply subject, token)`.
+    pub fn expect_reply(
+        slf: &Bound<'_, Self>,
         timeout: Option<f64>,
-    ) -> PyResult<(String, Bound<'py, PyAny>, u64)> {
+        future: &Bound<'_, PyAny>,
+        kind: ReplyKind,
+    ) -> PyResult<(String, u64)> {
         let this = slf.get();
-        let future = this.create_future(slf.py())?;
         let (token, inbox) = lock(&this.requests).add(|token| Pending {
             future: future.clone().unbind(),
             deadline: timeout
                 .map(|timeout| lock(&this.deadlines).add(timeout, Expiring::Request(token))),
+            kind,
         });
         this.arm_deadlines(slf)?;
-        Ok((inbox, future, token))
+        Ok((inbox, token))
     }
 
-    /// The future of a request that has been taken out; its deadline goes.
-    pub(super) fn close_request(&self, pending: Option<Pending>) -> Option<Py<PyAny>> {
-        let pending = pending?;
-        if let Some(deadline) = pending.deadline {
-            lock(&self.deadlines).remove(&deadline);
+    /// Publishes with a reply subject of its own; nothing is left behind if that fails.
+    pub fn send_request(
+        slf: &Bound<'_, Self>,
+        subject: &Bound<'_, PyAny>,
+        payload: &Bound<'_, PyAny>,
+        headers: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+        future: &Bound<'_, PyAny>,
+        kind: ReplyKind,
+    ) -> PyResult<(u64, Option<Py<PyAny>>)> {
+        let this = slf.get();
+        let waits = !matches!(kind, ReplyKind::AsyncAck(_));
+        let (inbox, token) = Self::expect_reply(slf, timeout, future, kind)?;
+        let sent = Self::send_message(slf, subject, payload, &inbox, headers);
+        let sent = sent.and_then(|room| {
+            if waits {
+                this.kick_if_alone(slf.py())?;
+            }
+            Ok(room)
+        });
+        match sent {
+            Ok(room) => Ok((token, room)),
+            Err(error) => {
+                // Not closed: it has never been in its window.
+                if let Some(deadline) = this.take_request(token).and_then(|lost| lost.deadline) {
+                    this.remove_deadline(&deadline);
+                }
+                Err(error)
+            }
         }
-        Some(pending.future)
+    }
+
+    pub fn take_request(&self, token: u64) -> Option<Pending> {
+        lock(&self.requests).take(token)
+    }
+
+    pub fn take_async_publishes(&self, but: &[u64]) -> Vec<Pending> {
+        lock(&self.requests).take_async_publishes(but)
+    }
+
+    /// Tokens of the requests that are still waiting to be written.
+    pub fn unsent_requests(&self) -> Vec<u64> {
+        let requests = lock(&self.requests);
+        self.shared.outbox.pending_replies(|reply| requests.token(reply))
+    }
+
+    /// The future of a request that has been taken out; its deadline and its place in the
+    /// window go.
+    pub fn close_request(
+        &self,
+        py: Python<'_>,
+        pending: Option<Pending>,
+    ) -> PyResult<Option<Py<PyAny>>> {
+        let Some(pending) = pending else { return Ok(None) };
+        if let Some(deadline) = &pending.deadline {
+            self.remove_deadline(deadline);
+        }
+        if let ReplyKind::AsyncAck(window) = &pending.kind {
+            window.get().close(py)?;
+        }
+        Ok(Some(pending.future))
+    }
+
+    /// Gives a reply to whoever waits for it.
+    pub(super) fn resolve_request(&self, pending: Pending, reply: Reply<'_, '_>) -> PyResult<()> {
+        let py = match &reply {
+            Reply::Frame(py, _) => *py,
+            Reply::Message(message) => message.py(),
+        };
+        let result = match (&pending.kind, reply) {
+            (ReplyKind::Message, Reply::Frame(py, frame)) => self.factory().make(py, frame, None),
+            (ReplyKind::Ack | ReplyKind::AsyncAck(_), Reply::Frame(py, frame)) => {
+                acks::from_frame(py, &frame)
+            }
+            (ReplyKind::Entry(shape), Reply::Frame(py, frame)) => {
+                match shape.get().entry(py, &frame) {
+                    Ok(Some(entry)) => Ok(entry),
+                    Ok(None) => self.factory().make(py, frame, None),
+                    Err(error) => Err(error),
+                }
+            }
+            (ReplyKind::Ack | ReplyKind::AsyncAck(_), Reply::Message(message)) => {
+                acks::from_message(message)
+            }
+            (ReplyKind::Message | ReplyKind::Entry(_), Reply::Message(message)) => {
+                Ok(message.clone())
+            }
+        };
+        let Some(future) = self.close_request(py, Some(pending))? else { return Ok(()) };
+        match result {
+            Ok(result) => resolve(future.bind(py), result),
+            Err(error) => reject(future.bind(py), error),
+        }
     }
 
     /// Fails `future` with `TimeoutError` after `timeout` seconds unless removed before.

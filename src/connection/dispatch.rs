@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 
 use super::{Bell, Outbox, Stats, Subscription, lock};
+use crate::jetstream::push::Notice;
 use crate::protocol::{Frame, ProtocolError, ServerOp, encode};
 
 /// Reports of dropped messages kept for a loop that doesn't collect them. The drops beyond
@@ -38,6 +39,8 @@ pub enum Event {
     Dropped(Frame),
     /// The subscription has received all that it wants.
     Complete(u64),
+    /// The push consumer of this subscription has something to tell.
+    Push(u64, Notice),
     /// Publishers that waited for room may go on.
     Room,
 }
@@ -106,8 +109,8 @@ impl Shared {
         }
     }
 
-    pub fn add_subscription(&self, subscription: Arc<Subscription>) {
-        lock(&self.subscriptions).insert(subscription.sid, subscription);
+    pub fn add_subscription(&self, sid: u64, subscription: Arc<Subscription>) {
+        lock(&self.subscriptions).insert(sid, subscription);
     }
 
     pub fn remove_subscription(&self, sid: u64) {
@@ -137,6 +140,7 @@ impl Shared {
         let mut mail = Mail::default();
         let (mut msgs, mut bytes) = (0, 0);
         let mut current: Option<Arc<Subscription>> = None;
+        let mut current_sid = 0;
         let mut ops = batch.drain(..).peekable();
         while let Some(op) = ops.next() {
             let frame = match op {
@@ -169,8 +173,9 @@ impl Shared {
             };
             count(&frame);
             let sid = frame.sid();
-            if current.as_ref().is_none_or(|subscription| subscription.sid != sid) {
+            if current.is_none() || current_sid != sid {
                 current = lock(&self.subscriptions).get(&sid).cloned();
+                current_sid = sid;
             }
             let Some(subscription) = &current else { continue };
             let complete = if subscription.is_request_mux {
@@ -186,6 +191,13 @@ impl Shared {
                 });
                 if delivery.wake {
                     mail.wakes.push(sid);
+                }
+                for notice in delivery.notices {
+                    mail.events.push_back(Event::Push(sid, notice));
+                }
+                for subject in delivery.responses {
+                    self.outbox.append(|out| encode::publish(out, &subject, b"", b"", b""));
+                    must_answer = true;
                 }
                 mail.drops += delivery.dropped.len();
                 mail.events.extend(delivery.dropped.into_iter().map(Event::Dropped));

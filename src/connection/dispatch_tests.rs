@@ -7,8 +7,8 @@ fn shared() -> Shared {
 }
 
 fn subscribe(shared: &Shared, sid: u64, is_request_mux: bool, limit: i64) -> Arc<Subscription> {
-    let subscription = Arc::new(Subscription::new(sid, is_request_mux, limit, 0));
-    shared.add_subscription(Arc::clone(&subscription));
+    let subscription = Arc::new(Subscription::new(is_request_mux, limit, 0));
+    shared.add_subscription(sid, Arc::clone(&subscription));
     subscription
 }
 

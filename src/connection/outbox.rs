@@ -214,6 +214,12 @@ impl Outbox {
         writer.epoch
     }
 
+    /// What `token` makes of the reply subjects of the publishes that are still pending.
+    pub fn pending_replies(&self, token: impl Fn(&[u8]) -> Option<u64>) -> Vec<u64> {
+        let pending = lock(&self.pending);
+        encode::reply_subjects(&pending.commands).filter_map(token).collect()
+    }
+
     /// Drops everything unwritten.
     pub fn clear(&self) {
         self.attach();

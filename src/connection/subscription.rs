@@ -1,10 +1,11 @@
 //! The receiving half of a subscription: a bounded queue and its counters.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed, fence};
+use std::sync::{Mutex, OnceLock};
 
 use super::lock;
+use crate::jetstream::push::{Notice, Push, Verdict};
 use crate::protocol::Frame;
 
 /// What became of messages offered to a subscription.
@@ -16,6 +17,10 @@ pub struct Delivery {
     pub complete: bool,
     /// Over a pending limit: the frames come back for the report.
     pub dropped: Vec<Frame>,
+    /// What a push consumer has to be told.
+    pub notices: Vec<Notice>,
+    /// Subjects of flow control that are to be answered with an empty message.
+    pub responses: Vec<Vec<u8>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,9 +51,10 @@ impl Count {
 /// Shared by the thread that receives and the one that consumes.
 #[derive(Debug)]
 pub struct Subscription {
-    pub sid: u64,
     /// Its messages answer requests instead of being queued.
     pub is_request_mux: bool,
+    /// It delivers for a push consumer.
+    pub push: OnceLock<Push>,
     queue: Mutex<Queue>,
     /// Messages received since SUB, dropped ones included.
     pub received: AtomicU64,
@@ -66,10 +72,10 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub fn new(sid: u64, is_request_mux: bool, msgs_limit: i64, bytes_limit: i64) -> Self {
+    pub fn new(is_request_mux: bool, msgs_limit: i64, bytes_limit: i64) -> Self {
         Self {
-            sid,
             is_request_mux,
+            push: OnceLock::new(),
             queue: Mutex::default(),
             received: AtomicU64::new(0),
             max_msgs: AtomicU64::new(0),
@@ -117,10 +123,21 @@ impl Subscription {
         let (mut msgs, mut bytes) = (0, 0);
         let (pending_msgs, pending_bytes) = (self.pending_msgs() as i64, self.pending_bytes());
         let mut frame = Some(first);
+        let push = self.push.get();
         while let Some(offered) = frame {
             delivery.complete = self.count_received();
             let size = offered.payload_len() as i64;
-            if (bytes_limit > 0 && pending_bytes + bytes + size >= bytes_limit)
+            let verdict = match push {
+                Some(push) => self.inspect(push, &offered, msgs as usize),
+                None => Verdict::Deliver,
+            };
+            if verdict != Verdict::Deliver {
+                match verdict {
+                    Verdict::Report(notice) => delivery.notices.push(notice),
+                    Verdict::Respond(reply) => delivery.responses.push(reply),
+                    Verdict::Deliver | Verdict::Swallow => {}
+                }
+            } else if (bytes_limit > 0 && pending_bytes + bytes + size >= bytes_limit)
                 || (msgs_limit > 0 && pending_msgs + msgs >= msgs_limit)
             {
                 delivery.dropped.push(offered);
@@ -132,8 +149,24 @@ impl Subscription {
             frame = if delivery.complete { None } else { next() };
         }
         self.queued.add(msgs as usize, bytes);
+        // The consumer may have taken the last message while its request was being noted.
+        delivery.responses.extend(self.flow_due());
         delivery.wake = msgs > 0 && std::mem::take(&mut queue.waiting);
         delivery
+    }
+
+    fn inspect(&self, push: &Push, frame: &Frame, new: usize) -> Verdict {
+        let queued = self.queued.msgs.load(Relaxed).wrapping_add(new);
+        push.inspect(frame, queued, self.taken.msgs.load(Relaxed))
+    }
+
+    /// The subject at which a flow control request is to be answered now.
+    pub fn flow_due(&self) -> Option<Vec<u8>> {
+        let push = self.push.get()?;
+        // Between noting the request and looking at what is taken, and the other way round on
+        // the other thread: one of the two has to see both.
+        fence(Ordering::SeqCst);
+        push.flow_due(self.taken.msgs.load(Relaxed))
     }
 
     /// Moves everything queued into `ready`, which must be empty.
@@ -179,7 +212,7 @@ mod tests {
 
     #[test]
     fn drops_over_the_message_limit() {
-        let sub = Subscription::new(1, false, 2, 0);
+        let sub = Subscription::new(false, 2, 0);
         let mut more = vec![frame("z"), frame("x")];
         let delivery = sub.offer(frame("x"), || more.pop());
         assert_eq!(delivery.dropped, [frame("z")]);
@@ -190,7 +223,7 @@ mod tests {
 
     #[test]
     fn drops_when_the_byte_limit_would_be_reached() {
-        let sub = Subscription::new(1, false, 0, 4);
+        let sub = Subscription::new(false, 0, 4);
         assert_eq!(offer(&sub, "abc"), Delivery::default());
         assert_eq!(offer(&sub, "d").dropped.len(), 1);
         assert_eq!(offer(&sub, ""), Delivery::default());
@@ -199,7 +232,7 @@ mod tests {
 
     #[test]
     fn wakes_a_waiting_consumer_once() {
-        let sub = Subscription::new(1, false, 0, 0);
+        let sub = Subscription::new(false, 0, 0);
         assert!(sub.wait());
         assert!(offer(&sub, "a").wake);
         assert!(!offer(&sub, "b").wake);
@@ -212,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_message_is_pending_until_taken_and_unfinished_until_handled() {
-        let sub = Subscription::new(1, false, 0, 0);
+        let sub = Subscription::new(false, 0, 0);
         offer(&sub, "abc");
         sub.count_taken(&frame("abc"));
         assert_eq!((sub.pending_msgs(), sub.pending_bytes(), sub.unfinished()), (0, 0, 1));
@@ -222,7 +255,7 @@ mod tests {
 
     #[test]
     fn takes_no_more_than_the_auto_unsubscribe_limit() {
-        let sub = Subscription::new(1, false, 0, 0);
+        let sub = Subscription::new(false, 0, 0);
         sub.max_msgs.store(2, Relaxed);
         let mut more = vec![frame("late"), frame("b")];
         assert!(sub.offer(frame("a"), || more.pop()).complete);

@@ -74,6 +74,29 @@ pub fn unwritten_publishes(commands: &[u8], from: usize) -> Vec<u8> {
     kept
 }
 
+/// The reply subjects of the publishes of `commands` that have one, in order.
+pub fn reply_subjects(commands: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = commands;
+    std::iter::from_fn(move || {
+        let end = command_end(rest)?;
+        let (command, behind) = rest.split_at(end);
+        rest = behind;
+        Some(command)
+    })
+    .filter_map(|command| {
+        let line = &command[..memchr(b'\r', command)?];
+        let mut fields = line.split(|byte| *byte == b' ');
+        // Name, subject, reply subject, then one size of a PUB and two of an HPUB.
+        let sizes = match fields.next()? {
+            b"PUB" => 1,
+            b"HPUB" => 2,
+            _ => return None,
+        };
+        let reply = fields.nth(1)?;
+        (fields.count() == sizes).then_some(reply)
+    })
+}
+
 /// Length of the first command, payload and line ends included.
 fn command_end(commands: &[u8]) -> Option<usize> {
     let line_end = memchr(b'\n', commands)? + 1;

@@ -9,6 +9,18 @@ fn encoded(subject: &str, reply: &str, headers: &[u8], payload: &[u8]) -> Vec<u8
 }
 
 #[test]
+fn finds_reply_subjects() {
+    let mut out = Vec::new();
+    publish(&mut out, b"a", b"", b"", b"x y z");
+    publish(&mut out, b"a", b"r.1", b"", b"");
+    subscribe(&mut out, "s", "q", 1);
+    publish(&mut out, b"a", b"", b"NATS/1.0\r\n\r\n", b"x");
+    publish(&mut out, b"a", b"r.2", b"NATS/1.0\r\n\r\n", b"PUB a r.3 0\r\n\r\n");
+    out.extend_from_slice(b"PUB a r.4 5\r\ncut");
+    assert_eq!(reply_subjects(&out).collect::<Vec<_>>(), [b"r.1", b"r.2"]);
+}
+
+#[test]
 fn publish_forms() {
     assert_eq!(encoded("a", "", b"", b"hi"), b"PUB a 2\r\nhi\r\n");
     assert_eq!(encoded("a", "r", b"", b""), b"PUB a r 0\r\n\r\n");

@@ -73,6 +73,14 @@ fn is_token_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
+/// The inline status of a header block, e.g. `503`: what a server says instead of a message.
+pub fn inline_status(block: &[u8]) -> Option<&str> {
+    let inline = block.strip_prefix(VERSION)?.strip_prefix(b" ")?;
+    let status = inline.get(..STATUS_LEN)?;
+    let is_status = status.iter().all(u8::is_ascii_digit);
+    if is_status { std::str::from_utf8(status).ok() } else { None }
+}
+
 /// Reads a header block, passing name and value of each header to `emit` in order.
 ///
 /// Lenient as the reference is: a line without a colon, or whose name isn't ASCII or holds
@@ -171,6 +179,15 @@ mod tests {
                 ("Nats-Last-Stream", "7")
             ])
         );
+    }
+
+    #[test]
+    fn finds_the_inline_status_only() {
+        assert_eq!(inline_status(b"NATS/1.0 503\r\n\r\n"), Some("503"));
+        assert_eq!(inline_status(b"NATS/1.0 100 Idle Heartbeat\r\n\r\n"), Some("100"));
+        assert_eq!(inline_status(b"NATS/1.0\r\nStatus: 503\r\n\r\n"), None);
+        assert_eq!(inline_status(b"NATS/1.0 5"), None);
+        assert_eq!(inline_status(b""), None);
     }
 
     #[test]

@@ -66,6 +66,10 @@ def scenario(
     return function
 
 
+# The same, on a server with JetStream.
+jetstream_scenario = functools.partial(scenario, config="jetstream {}\n")
+
+
 def describe(value: Any) -> str:
     """Return an exception's class and text, and the repr of anything else."""
     if not isinstance(value, BaseException):

@@ -32,7 +32,10 @@ class ReservedPort:
 
 
 class Server:
-    """One server, its port and its configuration."""
+    """One server, its port and its configuration.
+
+    What JetStream keeps in files is there again after a restart.
+    """
 
     def __init__(self, program: str, directory: Path, port: ReservedPort, config: str) -> None:
         self.port = port.number
@@ -69,6 +72,7 @@ class Server:
                     *("-a", "127.0.0.1", "-p", str(self.port)),
                     *("-c", str(self._directory / "server.conf")),
                     *("--ports_file_dir", str(self._directory)),
+                    *("-sd", str(self._directory / "store")),
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

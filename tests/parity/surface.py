@@ -227,7 +227,7 @@ def module_surface(name: str) -> dict[str, Any]:
     except Exception as error:
         return {"error": f"{type(error).__name__}: {error}"}
     names = {}
-    for public in sorted(vars(module)):
+    for public in sorted(dir(module)):
         if not public.startswith("_") and public not in ("TYPE_CHECKING", "annotations"):
             described = name_surface(name, getattr(module, public))
             if described is not None:

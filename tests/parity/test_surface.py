@@ -11,22 +11,6 @@ from typing import Any
 import pytest
 from parity.interpreters import FOLDER, OURS, reference
 
-# Modules not written yet. One that became equal has to leave this list.
-PENDING_MODULES = frozenset(
-    {
-        "nats.js",
-        "nats.js.api",
-        "nats.js.client",
-        "nats.js.errors",
-        "nats.js.kv",
-        "nats.js.manager",
-        "nats.js.object_store",
-        "nats.micro",
-        "nats.micro.request",
-        "nats.micro.service",
-    }
-)
-
 # Names that have to exist, with contents of their own choosing.
 OPAQUE = {
     "nats.protocol.parser.Parser": "parses for the client's own methods; nobody else can use it",
@@ -89,9 +73,6 @@ def test_module(module: str) -> None:
     ours = surface_of(OURS).get(module, {"error": "not found"})
     lines = list(compare_modules(module, theirs, ours))
     found = [line for line in lines if not line.startswith(tuple(ALLOWED))]
-    if module in PENDING_MODULES:
-        assert found, f"{module} is complete: remove it from PENDING_MODULES"
-        pytest.skip(f"pending: {len(found)} differences, the first is: {found[0]}")
     assert not found, f"{len(found)} differences from nats-py:\n" + "\n".join(found)
     unused = [
         allowed
@@ -99,10 +80,6 @@ def test_module(module: str) -> None:
         if module_of(allowed) == module and not any(line.startswith(allowed) for line in lines)
     ]
     assert not unused, f"no difference any more, remove from ALLOWED: {unused}"
-
-
-def test_pending_modules_exist_in_the_reference() -> None:
-    assert set(MODULES) >= PENDING_MODULES
 
 
 def module_of(line: str) -> str:

@@ -356,6 +356,11 @@ class Lifecycle:
                 value.set_result(True)
         elif kind == "dropped":
             await self._error_cb(errors.SlowConsumerError(*value))
+        elif kind == "push":
+            sid, report = value
+            sub = self._subs.get(sid)
+            if sub is not None and sub._jsi is not None:
+                await sub._jsi.process_notice(report)
         elif kind == "ended":
             epoch, error = value
             if self._is_current(epoch):
@@ -479,8 +484,10 @@ class Lifecycle:
             sub._stop_processing()
         self._subs.clear()
         self._drop_link(graceful=True)
-        if for_good and isinstance(self._core, Connection):
-            self._core.shut_down()
+        if isinstance(self._core, Connection):
+            self._core.fail_publishes(errors.ConnectionClosedError, True)
+            if for_good:
+                self._core.shut_down()
 
     async def _end_reconnecting(self) -> None:
         task = self._reconnection_task

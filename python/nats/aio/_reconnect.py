@@ -30,6 +30,8 @@ class Reconnecting(Lifecycle):
         self._cancel(self._reading_task)
         self._cancel(self._ping_interval_task)
         self._drop_link()
+        # Acknowledgements of what the lost connection has sent will not come.
+        self._native().fail_publishes(errors.ConnectionReconnectingError, False)
         self._err = None
         if self._disconnected_cb is not None:
             await self._disconnected_cb()

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats import errors
-from nats._core import check_publish_subject
+from nats._core import Connection, check_publish_subject
 from nats.nuid import NUID
 
 from ._publish import Publishing
@@ -79,10 +79,7 @@ class Requests(Publishing):
         timeout: float = 1,
         headers: Optional[dict[str, Any]] = None,
     ) -> Msg:
-        if self.is_draining_pubs:
-            raise errors.ConnectionDrainingError
-        if not self._resp_sub_prefix:
-            await self._init_request_sub()
+        await self._open_request_inbox()
         core = self._native()
         inbox, future, token = core.open_request(timeout)
         try:
@@ -94,6 +91,24 @@ class Requests(Publishing):
         except BaseException:
             core.forget_request(token)
             raise
+
+    def _core_for_requests(self) -> Optional[Connection]:
+        """The core, if requests may be made straight through it: not where an application has
+        put methods of its own in the place of ours, nor before the first request."""
+        if (
+            self._resp_sub_prefix
+            and getattr(self.request, "__func__", None) is _NATIVE_REQUEST
+            and getattr(self.publish, "__func__", None) is _NATIVE_PUBLISH
+        ):
+            return self._native()
+        return None
+
+    async def _open_request_inbox(self) -> None:
+        """Makes sure that replies can be received."""
+        if self.is_draining_pubs:
+            raise errors.ConnectionDrainingError
+        if not self._resp_sub_prefix:
+            await self._init_request_sub()
 
     async def _init_request_sub(self) -> None:
         """Subscribes to the inbox that all new-style requests share."""
@@ -132,3 +147,6 @@ class Requests(Publishing):
     def new_inbox(self) -> str:
         """Returns a subject that nobody else uses, for replies."""
         return (self._inbox_prefix + b"." + self._nuid.next()).decode()
+
+
+_NATIVE_REQUEST = Requests.request

@@ -8,7 +8,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from random import shuffle
-from typing import Any, ClassVar, NoReturn, Optional, Union
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 from nats import errors
 from nats._core import (
@@ -50,6 +50,9 @@ from .subscription import (
     Subscription,
 )
 from .transport import TcpTransport, Transport, WebSocketTransport
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext, JetStreamManager
 
 # Names that nats-py's module has; some are only re-exported here.
 __all__ = [
@@ -464,16 +467,21 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         """Closes the client."""
         await self._close(Client.CLOSED, do_cbs=True)
 
-    def jetstream(self, **opts: Any) -> NoReturn:
-        """JetStream isn't part of this release.
+    def jetstream(self, **opts: Any) -> JetStreamContext:
+        """Returns a context for publishing to and consuming from streams.
 
-        :raises nats.errors.Error: always.
+        :param opts: see :class:`nats.js.JetStreamContext`: ``prefix``, ``domain``, ``timeout``,
+            ``publish_async_max_pending``.
         """
-        raise errors.Error("nats: JetStream is not supported by this release of fastnats")
+        from nats.js.client import JetStreamContext
 
-    def jsm(self, **opts: Any) -> NoReturn:
-        """JetStream isn't part of this release.
+        return JetStreamContext(self, **opts)
 
-        :raises nats.errors.Error: always.
+    def jsm(self, **opts: Any) -> JetStreamManager:
+        """Returns a context for managing streams and consumers.
+
+        :param opts: see :class:`nats.js.JetStreamManager`: ``prefix``, ``timeout``.
         """
-        raise errors.Error("nats: JetStream is not supported by this release of fastnats")
+        from nats.js.manager import JetStreamManager
+
+        return JetStreamManager(self, **opts)

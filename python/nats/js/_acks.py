@@ -1,0 +1,31 @@
+"""What the core leaves to Python of the acknowledgements of published messages."""
+
+from __future__ import annotations
+
+import json
+from typing import Optional
+
+from nats.aio._types import NO_RESPONDERS_STATUS
+from nats.aio.msg import Msg
+from nats.js import api
+from nats.js.errors import APIError, NoStreamResponseError
+
+
+def parse_ack(data: bytes, status: Optional[str]) -> api.PubAck:
+    """Makes a :class:`nats.js.api.PubAck` of a reply.
+
+    :param status: the inline status of the reply's headers, if it has one.
+    :raises nats.js.errors.NoStreamResponseError: no stream listens to the subject.
+    :raises nats.js.errors.APIError: the stream refuses the message.
+    """
+    if status == NO_RESPONDERS_STATUS:
+        raise NoStreamResponseError
+    resp = json.loads(data)
+    if "error" in resp:
+        APIError.from_error(resp["error"])
+    return api.PubAck.from_response(resp)
+
+
+def parse_ack_message(msg: Msg) -> api.PubAck:
+    """As :func:`parse_ack`, of a reply that an application's own code has passed on."""
+    return parse_ack(msg.data, (msg.headers or {}).get(api.Header.STATUS))

@@ -1,0 +1,1 @@
+"""The definitions behind `nats.js.api`, by subject. Import them from there."""

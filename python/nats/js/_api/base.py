@@ -1,0 +1,135 @@
+"""What all JetStream API objects share: reading the server's JSON, and writing it."""
+
+# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass, fields, replace
+from typing import Any, Dict, Optional, TypeVar, cast
+
+_NANOSECOND = 10**9
+"""Nanoseconds in a second."""
+
+# Durations are Go's `time.Duration` on the server.
+_MAX_NANOSECONDS = 2**63 - 1
+# All significant digits that the shortest text of a float can have.
+_FLOAT_DIGITS = 17
+_MICROSECOND_DIGITS = 6
+_DIGITS = "0123456789"
+
+_B = TypeVar("_B", bound="Base")
+
+
+@dataclass
+class Base:
+    """A JSON object of the JetStream API.
+
+    Where the server counts a duration in nanoseconds, the attribute has seconds. Strings are as
+    good as members of the enumerations, and are what responses hold. Attributes may be assigned.
+    """
+
+    @staticmethod
+    def _convert(resp: Dict[str, Any], field: str, type: type[Base]) -> None:
+        """Turns a field, or each item if it is a list, into an object of the type, in place."""
+        value = resp.get(field)
+        if isinstance(value, list):
+            items = cast("list[Dict[str, Any]]", value)
+            resp[field] = [type.from_response(item) for item in items]
+        else:
+            resp[field] = None if value is None else type.from_response(value)
+
+    @staticmethod
+    def _convert_nanoseconds(resp: Dict[str, Any], field: str) -> None:
+        """Turns a field from nanoseconds into seconds, in place."""
+        value = resp.get(field)
+        resp[field] = None if value is None else value / _NANOSECOND
+
+    @staticmethod
+    def _to_nanoseconds(val: Optional[float]) -> int:
+        """Returns seconds as nanoseconds, 0 for ``None``.
+
+        Integers are exact. Of a float it is the decimal number it is written as that counts, to
+        which fractions of a nanosecond don't belong: 1.001 are 1 001 000 000 ns.
+        """
+        if val is None:
+            # Go takes no null for a number.
+            return 0
+        if not isinstance(val, float):
+            return int(val * _NANOSECOND)
+
+        from decimal import Context, Decimal
+
+        # A context of our own: the application may have lowered the precision of its thread.
+        written = Decimal(float.__repr__(val))
+        nanoseconds = int(written.scaleb(9, Context(prec=_FLOAT_DIGITS)))
+        # The float nearest to the limit is above it; what the server sent has to go back.
+        if nanoseconds > _MAX_NANOSECONDS and val == _MAX_NANOSECONDS / _NANOSECOND:
+            return _MAX_NANOSECONDS
+        return nanoseconds
+
+    @staticmethod
+    def _convert_utc_iso(resp: Dict[str, Any], field: str) -> None:
+        """Turns an RFC 3339 text field, if it isn't empty, into a datetime in place."""
+        value = resp.get(field)
+        if value:
+            resp[field] = Base._parse_utc_iso(value)
+
+    @staticmethod
+    def _to_utc_iso(date: datetime.datetime) -> str:
+        """Returns RFC 3339 text in UTC. Without time zone the date is in UTC; text stays as is."""
+        if isinstance(date, str):
+            return date
+        if date.tzinfo is None:
+            date = date.replace(tzinfo=datetime.timezone.utc)
+        return date.astimezone(datetime.timezone.utc).isoformat().replace("+00:00", "Z")
+
+    @staticmethod
+    def _parse_utc_iso(time_string: str) -> datetime.datetime:
+        """Parses RFC 3339 text with up to nanoseconds, which are cut to microseconds."""
+        seconds, point, rest = time_string.replace("Z", "+00:00").partition(".")
+        zone = rest.lstrip(_DIGITS)
+        if point:
+            fraction = rest[: len(rest) - len(zone)]
+            # Before Python 3.11, `fromisoformat` takes three or six digits only.
+            point += fraction[:_MICROSECOND_DIGITS].ljust(_MICROSECOND_DIGITS, "0")
+        parsed = datetime.datetime.fromisoformat(seconds + point + zone)
+        return parsed.astimezone(datetime.timezone.utc)
+
+    @classmethod
+    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+        """Turns values of the server's JSON into those of the attributes, in place."""
+
+    @classmethod
+    def from_response(cls: type[_B], resp: Dict[str, Any]) -> _B:
+        """Makes an object of the server's JSON, which stays as it is.
+
+        Fields that this version doesn't know are ignored, here and in nested objects.
+        """
+        resp = dict(resp)
+        cls._convert_fields(resp)
+        return cls(**{field.name: resp[field.name] for field in fields(cls) if field.name in resp})
+
+    def evolve(self: _B, **params: Any) -> _B:
+        """Returns a copy with other values for some attributes.
+
+        :raises TypeError: there is no such attribute.
+        """
+        return replace(self, **params)
+
+    def as_dict(self) -> Dict[str, object]:
+        """Returns what the server takes for this object, without attributes that are ``None``."""
+        result: Dict[str, object] = {}
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                result[field.name] = _as_json(value)
+        return result
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, Base):
+        return value.as_dict()
+    if isinstance(value, (list, tuple)):
+        return [_as_json(item) for item in cast("list[Any]", value)]
+    return value

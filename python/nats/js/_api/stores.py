@@ -1,0 +1,128 @@
+"""Key-value and object stores: configuration, and what is known of an object."""
+
+# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Dict, Optional
+
+from .base import Base
+from .enums import StorageType
+from .streams import Placement, RePublish
+
+
+@dataclass
+class KeyValueConfig(Base):
+    """The configuration of a key-value bucket (ADR-8). Sizes are in bytes.
+
+    ``limit_marker_ttl`` makes the server leave a marker for that long where ``ttl`` or a limit
+    removed a key; nats-server 2.11 or newer.
+    """
+
+    bucket: str
+    description: Optional[str] = None
+    max_value_size: Optional[int] = None
+    history: int = 1
+    ttl: Optional[float] = None  # seconds
+    max_bytes: Optional[int] = None
+    storage: Optional[StorageType] = None
+    replicas: int = 1
+    placement: Optional[Placement] = None
+    republish: Optional[RePublish] = None
+    direct: Optional[bool] = None
+    limit_marker_ttl: Optional[float] = None  # seconds
+
+    def as_dict(self) -> Dict[str, object]:
+        result = super().as_dict()
+        result["ttl"] = self._to_nanoseconds(self.ttl)
+        # The stream's configuration carries it, under another name.
+        result.pop("limit_marker_ttl", None)
+        return result
+
+
+@dataclass
+class ObjectStoreConfig(Base):
+    """The configuration of an object store (ADR-20). Sizes are in bytes."""
+
+    bucket: Optional[str] = None
+    description: Optional[str] = None
+    ttl: Optional[float] = None  # seconds
+    max_bytes: Optional[int] = None
+    storage: Optional[StorageType] = None
+    replicas: int = 1
+    placement: Optional[Placement] = None
+
+    def as_dict(self) -> Dict[str, object]:
+        result = super().as_dict()
+        result["ttl"] = self._to_nanoseconds(self.ttl)
+        return result
+
+
+@dataclass
+class ObjectLink(Base):
+    """Points to an object of another store, or without a name to the store."""
+
+    bucket: str
+    name: Optional[str] = None
+
+
+@dataclass
+class ObjectMetaOptions(Base):
+    """The link that an object is, if it is one, and the size of its chunks in bytes."""
+
+    link: Optional[ObjectLink] = None
+    max_chunk_size: Optional[int] = None
+
+    @classmethod
+    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+        cls._convert(resp, "link", ObjectLink)
+
+
+@dataclass
+class ObjectMeta(Base):
+    """What whoever puts an object can say about it."""
+
+    name: Optional[str] = None
+    description: Optional[str] = None
+    headers: Optional[Dict[str, Any]] = None
+    options: Optional[ObjectMetaOptions] = None
+
+    @classmethod
+    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+        cls._convert(resp, "options", ObjectMetaOptions)
+
+
+@dataclass
+class ObjectInfo(Base):
+    """An object as stored: its meta data, ``size`` in bytes, and where its chunks are."""
+
+    name: str
+    bucket: str
+    nuid: str
+    size: Optional[int] = None
+    mtime: Optional[str] = None
+    chunks: Optional[int] = None
+    digest: Optional[str] = None
+    deleted: Optional[bool] = False
+    description: Optional[str] = None
+    headers: Optional[Dict[str, Any]] = None
+    options: Optional[ObjectMetaOptions] = None
+
+    @property
+    def meta(self) -> ObjectMeta:
+        """A new object with the meta data."""
+        return ObjectMeta(
+            name=self.name,
+            description=self.description,
+            headers=self.headers,
+            options=self.options,
+        )
+
+    def is_link(self) -> bool:
+        """Returns whether the object stands for another one, or for a store."""
+        return self.options is not None and self.options.link is not None
+
+    @classmethod
+    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+        cls._convert(resp, "options", ObjectMetaOptions)

@@ -1,0 +1,187 @@
+"""Publishing to streams."""
+
+# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+from nats._core import AckWindow, Connection
+from nats.errors import NoRespondersError
+from nats.js import api
+from nats.js.errors import NoStreamResponseError, TooManyStalledMsgsError
+from nats.js.manager import JetStreamManager
+
+from ._acks import parse_ack_message
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client as NATS
+
+_Headers = Optional[Dict[str, Any]]
+
+
+class AckFuture(asyncio.Future[api.PubAck]):
+    """The acknowledgement to come of a message published with ``publish_async``."""
+
+    _core: Connection
+    _token: int
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Gives up the acknowledgement; the message itself may have been stored."""
+        cancelled = super().cancel(msg)
+        if cancelled:
+            self._core.forget_publish(self._token)
+        return cancelled
+
+
+class Publishing(JetStreamManager):
+    """The publishing half of a :class:`nats.js.JetStreamContext`."""
+
+    def __init__(
+        self, conn: NATS, prefix: str, timeout: float, publish_async_max_pending: int
+    ) -> None:
+        super().__init__(conn, prefix, timeout)
+        self._window = AckWindow(publish_async_max_pending)
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: Optional[float] = None,
+        stream: Optional[str] = None,
+        headers: Optional[Dict[str, Any]] = None,
+        msg_ttl: Optional[float] = None,
+    ) -> api.PubAck:
+        """Publishes a message to a stream and waits until it is stored.
+
+        :param timeout: seconds; the context's own if not given.
+        :param stream: the stream that is expected to store the message.
+        :param headers: may hold :class:`nats.js.api.Header` expectations, or ``Nats-Msg-Id``
+            to have the server drop duplicates.
+        :param msg_ttl: whole seconds after which the server drops the message (ADR-43).
+        :raises nats.js.errors.NoStreamResponseError: no stream stores this subject.
+        :raises nats.js.errors.APIError: the server refuses the message, e.g. because an
+            expectation doesn't hold.
+        :raises nats.errors.TimeoutError: no acknowledgement in time.
+        """
+        if timeout is None:
+            timeout = self._timeout
+        if stream is not None or msg_ttl is not None:
+            headers = _expecting(headers, stream, msg_ttl)
+        nc = self._nc
+        core = nc._core_for_requests()
+        if core is None:
+            try:
+                msg = await nc.request(subject, payload, timeout=timeout, headers=headers)
+            except NoRespondersError:
+                raise NoStreamResponseError from None
+            return parse_ack_message(msg)
+        future, token, room = core.request_ack(subject, payload, headers, timeout)
+        try:
+            if room is not None:
+                await nc._wait_for_room(room)
+            ack: api.PubAck = await future
+        except BaseException:
+            core.forget_request(token)
+            raise
+        return ack
+
+    async def publish_async(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        wait_stall: Optional[float] = None,
+        stream: Optional[str] = None,
+        headers: Optional[Dict] = None,  # type: ignore[type-arg]
+        msg_ttl: Optional[float] = None,
+    ) -> asyncio.Future[api.PubAck]:
+        """Publishes a message to a stream and returns a future for its acknowledgement.
+
+        Waits while ``publish_async_max_pending`` messages are unacknowledged. The future fails
+        as :meth:`publish` would, and with a
+        :class:`nats.errors.ConnectionReconnectingError` or ``ConnectionClosedError`` if the
+        connection is lost before the acknowledgement: whether the message has been stored
+        isn't known then. It has no timeout of its own.
+
+        :param wait_stall: seconds to wait for others to be acknowledged; ``None`` for ever.
+        :raises nats.js.errors.TooManyStalledMsgsError: that wasn't enough.
+        """
+        if stream is not None or msg_ttl is not None:
+            headers = _expecting(headers, stream, msg_ttl)
+        nc = self._nc
+        core = nc._core_for_requests()
+        if core is None:
+            return await self._publish_async_openly(subject, payload, wait_stall, headers)
+        window = self._window
+        granted = False
+        if window.is_full():
+            await self._wait_for_slot(wait_stall)
+            granted = True
+        future = AckFuture()
+        try:
+            token, room = core.publish_async(window, future, subject, payload, headers, granted)
+        except BaseException:
+            if granted:
+                window.return_slot()
+            raise
+        future._core = core
+        future._token = token
+        if room is not None:
+            await nc._wait_for_room(room)
+        return future
+
+    async def _publish_async_openly(
+        self, subject: str, payload: bytes, wait_stall: Optional[float], headers: _Headers
+    ) -> asyncio.Future[api.PubAck]:
+        """Through the client's methods: an application has put its own in their place, or the
+        inbox for replies isn't there yet."""
+        nc = self._nc
+        await nc._open_request_inbox()
+        core = nc._native()
+        window = self._window
+        granted = window.is_full()
+        if granted:
+            await self._wait_for_slot(wait_stall)
+        future = AckFuture()
+        inbox, token = core.open_publish(window, future, granted)
+        future._core = core
+        future._token = token
+        try:
+            await nc.publish(subject, payload, reply=inbox, headers=headers)
+        except BaseException:
+            core.forget_publish(token)
+            raise
+        return future
+
+    async def _wait_for_slot(self, timeout: Optional[float]) -> None:
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._window.wait_for_slot(slot)
+        try:
+            await asyncio.wait_for(slot, timeout)
+        except (asyncio.TimeoutError, asyncio.CancelledError):
+            if slot.done() and not slot.cancelled():
+                self._window.return_slot()
+            # A cancelled caller gets this, too, as in nats-py.
+            raise TooManyStalledMsgsError from None
+
+    def publish_async_pending(self) -> int:
+        """Returns how many messages of :meth:`publish_async` are unacknowledged."""
+        return self._window.pending
+
+    async def publish_async_completed(self) -> None:
+        """Waits until no message of :meth:`publish_async` is unacknowledged."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._window.watch_completion(done)
+        await done
+
+
+def _expecting(
+    headers: _Headers, stream: Optional[str], msg_ttl: Optional[float]
+) -> Dict[str, Any]:
+    headers = {**headers} if headers else {}
+    if stream is not None:
+        headers[api.Header.EXPECTED_STREAM] = stream
+    if msg_ttl is not None:
+        headers[api.Header.MSG_TTL] = str(int(msg_ttl))
+    return headers

@@ -1,0 +1,198 @@
+"""Push consumers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any, Optional
+
+from nats.aio.subscription import Subscription
+from nats.js import api
+from nats.js.errors import ConsumerSequenceMismatchError
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client as NATS
+    from nats.aio.msg import Msg
+
+    from .client import JetStreamContext
+
+# Missed heartbeats after which a consumer counts as gone.
+_MISSED_HEARTBEATS = 2
+
+
+class PushSubscription(Subscription):
+    """A subscription that a consumer delivers to; made by
+    :meth:`nats.js.JetStreamContext.subscribe`, used like any
+    :class:`~nats.aio.subscription.Subscription`."""
+
+    __module__ = "nats.js.client"
+    __qualname__ = "JetStreamContext.PushSubscription"
+
+    def __init__(
+        self,
+        js: JetStreamContext,
+        sub: Subscription,
+        stream: str,
+        consumer: str,
+    ) -> None:
+        self._js = js
+        self._sub = sub
+        self._stream = stream
+        self._consumer = consumer
+
+    def __getattr__(self, name: str) -> Any:
+        # The state is that of the subscription underneath, which may change its id.
+        if name == "_sub":
+            raise AttributeError(name)
+        return getattr(self._sub, name)
+
+    async def consumer_info(self) -> api.ConsumerInfo:
+        """Returns configuration and state of the consumer."""
+        return await self._js._jsm.consumer_info(self._stream, self._consumer)
+
+    @property
+    def delivered(self) -> int:
+        """Messages received so far, control messages included."""
+        return self._sub.delivered
+
+    @delivered.setter
+    def delivered(self, value: int) -> None:
+        self._sub._received = value
+
+    @property
+    def messages(self) -> AsyncIterator[Msg]:
+        """The messages, for ``async for``; ends when the subscription does."""
+        return self._sub.messages
+
+    async def next_msg(self, timeout: Optional[float] = 1.0) -> Msg:
+        """Waits for the next message.
+
+        :param timeout: seconds; ``None`` waits as long as the connection is open.
+        :raises nats.errors.TimeoutError: no message in time.
+        """
+        return await self._sub.next_msg(timeout)
+
+    async def drain(self) -> None:
+        """Ends the subscription; returns when every message received is handled."""
+        try:
+            await self._sub.drain()
+        finally:
+            self._sub._jsi.stop()
+
+    async def unsubscribe(self, limit: int = 0) -> None:
+        """Ends the subscription, at once or after ``limit`` messages. The server removes an
+        ephemeral consumer some seconds later."""
+        await self._sub.unsubscribe(limit)
+        self._sub._jsi.stop()
+
+
+class PushState:
+    """Keeps a push consumer alive: watches its heartbeats, makes ordered ones anew.
+
+    The order of messages and the flow control are looked after where messages arrive, in the
+    core.
+    """
+
+    def __init__(
+        self,
+        js: JetStreamContext,
+        conn: NATS,
+        stream: str,
+        ordered: Optional[bool],
+        psub: PushSubscription,
+        sub: Subscription,
+        ccreq: api.ConsumerConfig,
+    ) -> None:
+        self._conn = conn
+        self._js = js
+        self._stream = stream
+        self._ordered = ordered
+        self._psub = psub
+        self._sub = sub
+        self._ccreq = ccreq
+        self._hbi = ccreq.idle_heartbeat if ccreq else None
+        self._hbtask: Optional[asyncio.Task[None]] = None
+        self._recreating: Optional[asyncio.Task[None]] = None
+        sub._core.track_push(bool(ordered))
+
+    def start(self) -> None:
+        """Watches the heartbeats, if the consumer sends any."""
+        if self._hbi:
+            self._hbtask = asyncio.get_running_loop().create_task(self.activity_check())
+
+    def stop(self) -> None:
+        """Ends the watch; a consumer that is being made anew stays without a reader."""
+        for task in (self._hbtask, self._recreating):
+            if task is not None and task is not asyncio.current_task():
+                task.cancel()
+
+    async def activity_check(self) -> None:
+        """Makes an ordered consumer anew that is silent for two heartbeats."""
+        assert self._hbi
+        while not self._conn.is_closed and not self._sub._closed:
+            await asyncio.sleep(self._hbi * _MISSED_HEARTBEATS)
+            is_active = self._sub._core.take_active()
+            if not is_active and self._ordered and self._conn.is_connected:
+                await self._restart()
+
+    async def process_notice(self, mismatch: Optional[tuple[int, int, Optional[int]]]) -> None:
+        """The core has found that deliveries are missing.
+
+        :param mismatch: ``None`` for a gap in an ordered consumer; else stream, consumer and
+            last consumer sequence, for the application to know.
+        """
+        if mismatch is None:
+            await self._restart()
+            return
+        stream_seq, consumer_seq, last_consumer_seq = mismatch
+        await self._conn._error_cb(
+            ConsumerSequenceMismatchError(
+                stream_resume_sequence=stream_seq,
+                consumer_sequence=consumer_seq,
+                last_consumer_sequence=last_consumer_seq,
+            )
+        )
+
+    async def _restart(self) -> None:
+        if not self._sub._closed and not self._conn.is_closed:
+            await self.reset_ordered_consumer(self._sub._core.stream_seq + 1)
+
+    async def reset_ordered_consumer(self, sseq: Optional[int]) -> bool:
+        """Goes on with a new consumer from stream sequence ``sseq`` on."""
+        conn = self._conn
+        sub = self._sub
+        old_sid = sub._id
+        conn._remove_sub(old_sid)
+        conn._sid += 1
+        sub._id = conn._sid
+        sub._subject = conn.new_inbox()
+        conn._subs[sub._id] = sub
+        sub._core.rebind(sub._id)
+        await conn._send_unsubscribe(old_sid)
+        await conn._send_subscribe(sub)
+
+        config = self._ccreq
+        config.deliver_subject = sub._subject
+        # Before the first message the consumer starts where it was asked to.
+        if sseq is not None and sseq > 1:
+            config.deliver_policy = api.DeliverPolicy.BY_START_SEQUENCE
+            config.opt_start_seq = sseq
+            config.opt_start_time = None
+        # In a task of its own: events of the connection must not wait for a request.
+        if self._recreating is not None:
+            self._recreating.cancel()
+        self._recreating = asyncio.get_running_loop().create_task(self.recreate_consumer())
+        return True
+
+    async def recreate_consumer(self) -> None:
+        """Makes the consumer; a failure is reported, and missing heartbeats lead to another
+        attempt."""
+        try:
+            info = await self._js._jsm.add_consumer(
+                self._stream, config=self._ccreq, timeout=self._js._timeout
+            )
+        except Exception as error:
+            await self._conn._error_cb(error)
+        else:
+            assert info.name
+            self._psub._consumer = info.name

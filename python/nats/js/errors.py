@@ -1,0 +1,258 @@
+"""Exceptions of JetStream and the stores built on it."""
+
+# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, NoReturn, Optional
+
+import nats.errors
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+
+class Error(nats.errors.Error):
+    """Base of the errors of JetStream, except for timeouts."""
+
+    def __init__(self, description: Optional[str] = None) -> None:
+        self.description = description
+
+    def __str__(self) -> str:
+        return f"nats: JetStream.{type(self).__name__} {self.description or ''}"
+
+
+@dataclass(repr=False, init=False)
+class APIError(Error):
+    """The server refused a request.
+
+    ``code`` is like an HTTP status, ``err_code`` says exactly what is wrong (ADR-1, ADR-7).
+    ``stream`` and ``seq`` come with errors of publishing.
+    """
+
+    code: Optional[int]
+    err_code: Optional[int]
+    description: Optional[str]
+    stream: Optional[str]
+    seq: Optional[int]
+
+    def __init__(
+        self,
+        code: Optional[int] = None,
+        description: Optional[str] = None,
+        err_code: Optional[int] = None,
+        stream: Optional[str] = None,
+        seq: Optional[int] = None,
+    ) -> None:
+        self.code = code
+        self.err_code = err_code
+        self.description = description
+        self.stream = stream
+        self.seq = seq
+
+    @classmethod
+    def from_msg(cls, msg: Msg) -> NoReturn:
+        """Raises what the inline status of a message tells.
+
+        :raises ServiceUnavailableError: the status is 503.
+        :raises APIError: for any other, and without a status.
+        """
+        if msg.header is None:
+            raise APIError
+        code = msg.header["Status"]
+        if code == "503":
+            raise ServiceUnavailableError
+        raise APIError(code=int(code), description=msg.header["Description"])
+
+    @classmethod
+    def from_error(cls, err: Dict[str, Any]) -> NoReturn:
+        """Raises the exception for the ``error`` object of a response, by its ``code``.
+
+        Fields that this version doesn't know are ignored.
+        """
+        known = {name: err[name] for name in _ERROR_FIELDS if name in err}
+        raise _BY_CODE.get(err["code"], APIError)(**known)
+
+    def __str__(self) -> str:
+        return (
+            f"nats: {type(self).__name__}: code={self.code} err_code={self.err_code} "
+            f"description='{self.description}'"
+        )
+
+
+class ServiceUnavailableError(APIError):
+    """503: JetStream isn't enabled, has no leader, or is out of resources."""
+
+
+class ServerError(APIError):
+    """500: the server failed."""
+
+
+class NotFoundError(APIError):
+    """404: there is no such stream, consumer or message."""
+
+
+class BadRequestError(APIError):
+    """400: the request makes no sense to the server."""
+
+
+class ConsumerInvalidResetError(BadRequestError):
+    """The ``DeliverPolicy`` of the consumer forbids the reset (``err_code`` 10204, ADR-60)."""
+
+
+_ERROR_FIELDS = ("code", "description", "err_code", "stream", "seq")
+_BY_CODE: dict[Any, type[APIError]] = {
+    503: ServiceUnavailableError,
+    500: ServerError,
+    404: NotFoundError,
+    400: BadRequestError,
+}
+
+
+class NoStreamResponseError(Error):
+    """No stream stores the subject of a published message."""
+
+    def __str__(self) -> str:
+        return "nats: no response from stream"
+
+
+class TooManyStalledMsgsError(Error):
+    """Too many messages published without waiting are still unacknowledged."""
+
+    def __str__(self) -> str:
+        return "nats: stalled with too many outstanding async published messages"
+
+
+class FetchTimeoutError(nats.errors.TimeoutError):
+    """No message came in time."""
+
+    def __str__(self) -> str:
+        return "nats: fetch timeout"
+
+
+class ConsumerSequenceMismatchError(Error):
+    """A heartbeat shows that messages of a push consumer were lost; sent to ``error_cb``."""
+
+    def __init__(
+        self,
+        stream_resume_sequence: Optional[int] = None,
+        consumer_sequence: Optional[int] = None,
+        last_consumer_sequence: Optional[int] = None,
+    ) -> None:
+        self.stream_resume_sequence: Any = stream_resume_sequence
+        self.consumer_sequence: Any = consumer_sequence
+        self.last_consumer_sequence: Any = last_consumer_sequence
+
+    def __str__(self) -> str:
+        gap = self.last_consumer_sequence - self.consumer_sequence
+        return (
+            "nats: sequence mismatch for consumer at sequence "
+            f"{self.consumer_sequence} ({gap} sequences behind), "
+            f"should restart consumer from stream sequence {self.stream_resume_sequence}"
+        )
+
+
+class BucketNotFoundError(NotFoundError):
+    """There is no such key-value bucket or object store."""
+
+
+class BadBucketError(APIError):
+    """The stream isn't configured as a bucket."""
+
+
+class KeyValueError(APIError):
+    """Base of the errors of key-value buckets."""
+
+
+class KeyDeletedError(KeyValueError, NotFoundError):
+    """The key was deleted or purged: ``entry`` and ``op`` tell when and how."""
+
+    def __init__(self, entry: Any = None, op: Optional[str] = None) -> None:
+        self.entry = entry
+        self.op = op
+
+    def __str__(self) -> str:
+        return "nats: key was deleted"
+
+
+class KeyNotFoundError(KeyValueError, NotFoundError):
+    """The bucket doesn't have the key, or not in that revision."""
+
+    def __init__(
+        self, entry: Any = None, op: Optional[str] = None, message: Optional[str] = None
+    ) -> None:
+        self.entry = entry
+        self.op = op
+        self.message = message
+
+    def __str__(self) -> str:
+        text = "nats: key not found"
+        return f"{text}: {self.message}" if self.message else text
+
+
+class KeyWrongLastSequenceError(KeyValueError, BadRequestError):
+    """The key's revision isn't the one that the update expected."""
+
+    def __init__(self, description: Optional[str] = None) -> None:
+        self.description = description
+
+    def __str__(self) -> str:
+        return f"nats: {self.description}"
+
+
+class NoKeysError(KeyValueError):
+    """The bucket has no keys, or none that match."""
+
+    def __str__(self) -> str:
+        return "nats: no keys found"
+
+
+class KeyHistoryTooLargeError(KeyValueError):
+    """A bucket keeps at most 64 revisions of a key."""
+
+    def __str__(self) -> str:
+        return "nats: history limited to a max of 64"
+
+
+class InvalidKeyError(Error):
+    """A key that the rules for keys forbid (ADR-8)."""
+
+
+class InvalidBucketNameError(Error):
+    """A name of a bucket with other characters than letters, digits, ``_`` and ``-``."""
+
+
+class InvalidObjectNameError(Error):
+    """A name that no object can have."""
+
+
+class BadObjectMetaError(Error):
+    """The meta data of an object can't be understood."""
+
+
+class LinkIsABucketError(Error):
+    """The object is a link to a whole store, so there is nothing to get."""
+
+
+class DigestMismatchError(Error):
+    """What was read isn't what had been stored, by its digest."""
+
+
+class ObjectNotFoundError(NotFoundError):
+    """The store has no such object."""
+
+
+class ObjectDeletedError(NotFoundError):
+    """The object has been deleted."""
+
+
+class ObjectAlreadyExists(Error):
+    """An object of this name exists."""
+
+
+class KeyValueLimitMarkerTTLNotSupportedError(Error):
+    """``limit_marker_ttl`` needs nats-server 2.11 or newer."""
+
+    def __str__(self) -> str:
+        return "nats: limit marker TTLs not supported by server"

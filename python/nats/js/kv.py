@@ -1,0 +1,416 @@
+"""Key-value buckets (ADR-8)."""
+
+# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
+
+from __future__ import annotations
+
+import datetime
+import logging
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Dict, List, Optional
+
+from nats._core import EntryFeed, EntryShape
+from nats.errors import TimeoutError
+from nats.js import api
+from nats.js.errors import (
+    APIError,
+    InvalidKeyError,
+    KeyDeletedError,
+    KeyNotFoundError,
+    KeyWrongLastSequenceError,
+    NoKeysError,
+    NotFoundError,
+)
+
+from ._kv_watch import KeyWatcher as _KeyWatcher
+from ._kv_watch import StopIterSentinel
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+    from nats.js import JetStreamContext
+
+__all__ = [
+    "KV_DEL",
+    "KV_MARKER_REASON",
+    "KV_OP",
+    "KV_PURGE",
+    "MSG_ROLLUP_SUBJECT",
+    "VALID_KEY_RE",
+    "KeyValue",
+    "StopIterSentinel",
+    "TimeoutError",
+]
+
+KV_OP = "KV-Operation"
+KV_DEL = "DEL"
+KV_PURGE = "PURGE"
+MSG_ROLLUP_SUBJECT = "sub"
+KV_MARKER_REASON = "Nats-Marker-Reason"
+
+logger = logging.getLogger(__name__)
+
+VALID_KEY_RE = re.compile(r"^[-/_=\.a-zA-Z0-9]+$")
+
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+_INACTIVE_THRESHOLD = 5 * 60
+
+
+def _is_key_valid(key: str) -> bool:
+    return len(key) > 0 and key[0] != "." and key[-1] != "." and bool(VALID_KEY_RE.match(key))
+
+
+class KeyValue:
+    """A bucket; made by :meth:`nats.js.JetStreamContext.key_value` or ``create_key_value``.
+
+    Every method raises, besides what it says itself, :class:`nats.errors.TimeoutError` if the
+    server doesn't answer within the context's timeout, and
+    :class:`nats.js.errors.InvalidKeyError` for a key that can't exist, unless
+    ``validate_keys`` is false.
+
+    ::
+
+        kv = await js.create_key_value(bucket="config")
+        revision = await kv.put("greeting", b"hello")
+        entry = await kv.get("greeting")
+    """
+
+    @dataclass
+    class Entry:
+        """A revision of a key.
+
+        ``revision`` is its sequence in the stream. Of entries from a watcher, ``delta`` is the
+        number of updates behind it, ``created`` its time in UTC, and ``operation`` ``DEL`` or
+        ``PURGE`` for a marker.
+        """
+
+        bucket: str
+        key: str
+        value: Optional[bytes]
+        revision: Optional[int]
+        delta: Optional[int]
+        created: Optional[int]
+        operation: Optional[str]
+
+    @dataclass(frozen=True)
+    class BucketStatus:
+        """State and configuration of a bucket."""
+
+        stream_info: api.StreamInfo
+        bucket: str
+
+        @property
+        def values(self) -> int:
+            """Number of revisions and markers in the bucket."""
+            return self.stream_info.state.messages
+
+        @property
+        def history(self) -> int:
+            """Number of revisions kept of each key."""
+            return self.stream_info.config.max_msgs_per_subject  # type: ignore[return-value]
+
+        @property
+        def ttl(self) -> Optional[float]:
+            """Seconds that a revision is kept; ``None`` if there is no limit."""
+            return self.stream_info.config.max_age
+
+        @property
+        def marker_ttl(self) -> Optional[float]:
+            """Seconds that the server's markers are kept; ``None`` if it leaves none."""
+            return self.stream_info.config.subject_delete_marker_ttl
+
+    KeyWatcher = _KeyWatcher
+
+    def __init__(
+        self,
+        name: str,
+        stream: str,
+        pre: str,
+        js: JetStreamContext,
+        direct: bool,
+    ) -> None:
+        self._name = name
+        self._stream = stream
+        self._pre = pre
+        self._js = js
+        self._direct = direct
+
+    async def get(
+        self, key: str, revision: Optional[int] = None, validate_keys: bool = True
+    ) -> KeyValue.Entry:
+        """Returns the latest value of a key, or the one of a revision.
+
+        :raises nats.js.errors.KeyNotFoundError: the key has no value, or not in that revision.
+        """
+        if validate_keys and not _is_key_valid(key):
+            raise InvalidKeyError
+        try:
+            return await self._get(key, revision)
+        except KeyDeletedError as deleted:
+            raise KeyNotFoundError(deleted.entry, deleted.op) from None
+
+    async def _get(self, key: str, revision: Optional[int] = None) -> KeyValue.Entry:
+        subject = f"{self._pre}{key}"
+        core = self._js._nc._core_for_requests()
+        if self._direct and not revision and core is not None:
+            found = await self._get_direct(key, subject)
+            if isinstance(found, KeyValue.Entry):
+                return found
+            lifted = self._js._lift_msg_to_raw_msg
+            try:
+                return self._entry(key, subject, lifted(found))
+            except NotFoundError:
+                raise KeyNotFoundError from None
+        try:
+            msg = await self._js.get_msg(
+                self._stream,
+                seq=revision or None,
+                subject=None if revision else subject,
+                direct=self._direct,
+            )
+        except NotFoundError:
+            raise KeyNotFoundError from None
+        return self._entry(key, subject, msg)
+
+    async def _get_direct(self, key: str, subject: str) -> KeyValue.Entry | Msg:
+        """The value, made by the core; the message if there is more to it."""
+        js = self._js
+        nc = js._nc
+        core = nc._native()
+        shape = EntryShape(KeyValue.Entry, self._name, key, subject)
+        request = f"{js._prefix}.DIRECT.GET.{self._stream}.{subject}"
+        future, token, room = core.request_entry(shape, request, b"", js._timeout)
+        try:
+            if room is not None:
+                await nc._wait_for_room(room)
+            found: KeyValue.Entry | Msg = await future
+        except BaseException:
+            core.forget_request(token)
+            raise
+        return found
+
+    def _entry(self, key: str, subject: str, msg: api.RawStreamMsg) -> KeyValue.Entry:
+        if subject != msg.subject:
+            raise KeyNotFoundError(message=f"expected '{subject}', but got '{msg.subject}'")
+        entry = KeyValue.Entry(
+            bucket=self._name,
+            key=key,
+            value=msg.data,
+            revision=msg.seq,
+            delta=None,
+            created=None,
+            operation=None,
+        )
+        operation = msg.headers.get(KV_OP) if msg.headers else None
+        if operation in (KV_DEL, KV_PURGE):
+            raise KeyDeletedError(entry, operation)
+        return entry
+
+    async def put(self, key: str, value: bytes, validate_keys: bool = True) -> int:
+        """Stores a value; returns its revision."""
+        if validate_keys and not _is_key_valid(key):
+            raise InvalidKeyError(key)
+        ack = await self._js.publish(f"{self._pre}{key}", value)
+        return ack.seq
+
+    async def create(
+        self,
+        key: str,
+        value: bytes,
+        validate_keys: bool = True,
+        msg_ttl: Optional[float] = None,
+    ) -> int:
+        """Stores a value if the key has none; returns its revision.
+
+        :param msg_ttl: whole seconds after which the server drops the value (ADR-43).
+        :raises nats.js.errors.KeyWrongLastSequenceError: the key has a value.
+        """
+        if validate_keys and not _is_key_valid(key):
+            raise InvalidKeyError(key)
+        try:
+            return await self._update(key, value, 0, validate_keys, msg_ttl)
+        except KeyWrongLastSequenceError as conflict:
+            # What is there may be the marker of a deleted key.
+            try:
+                await self._get(key)
+            except KeyDeletedError as deleted:
+                last = deleted.entry.revision
+                return await self._update(key, value, last, validate_keys, msg_ttl)
+            raise conflict from None
+
+    async def update(
+        self,
+        key: str,
+        value: bytes,
+        last: Optional[int] = None,
+        validate_keys: bool = True,
+    ) -> int:
+        """Stores a value if the latest revision is ``last``; returns its revision.
+
+        :raises nats.js.errors.KeyWrongLastSequenceError: it isn't.
+        """
+        return await self._update(key, value, last, validate_keys)
+
+    async def _update(
+        self,
+        key: str,
+        value: bytes,
+        last: Optional[int] = None,
+        validate_keys: bool = True,
+        msg_ttl: Optional[float] = None,
+    ) -> int:
+        if validate_keys and not _is_key_valid(key):
+            raise InvalidKeyError(key)
+        headers = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last or 0)}
+        try:
+            ack = await self._js.publish(
+                f"{self._pre}{key}", value, headers=headers, msg_ttl=msg_ttl
+            )
+        except APIError as error:
+            if error.err_code in _WRONG_LAST_SEQUENCE:
+                raise KeyWrongLastSequenceError(description=error.description) from error
+            raise
+        return ack.seq
+
+    async def delete(
+        self,
+        key: str,
+        last: Optional[int] = None,
+        validate_keys: bool = True,
+        msg_ttl: Optional[float] = None,
+    ) -> bool:
+        """Puts a marker in the place of the value; older revisions stay in the history.
+
+        :param last: the revision that has to be the latest.
+        :param msg_ttl: deprecated and ignored.
+        :raises nats.js.errors.APIError: ``last`` isn't the latest revision.
+        """
+        if msg_ttl is not None:
+            import warnings
+
+            warnings.warn(
+                "msg_ttl on delete() is deprecated and ignored; use create() or purge() for TTL",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+        if validate_keys and not _is_key_valid(key):
+            raise InvalidKeyError(key)
+        headers: Dict[str, Any] = {KV_OP: KV_DEL}
+        if last and last > 0:
+            headers[api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(last)
+        await self._js.publish(f"{self._pre}{key}", headers=headers)
+        return True
+
+    async def purge(self, key: str, msg_ttl: Optional[float] = None) -> bool:
+        """Puts a marker in the place of all revisions of a key.
+
+        :param msg_ttl: whole seconds after which the server drops the marker (ADR-43).
+        """
+        headers: Dict[str, Any] = {KV_OP: KV_PURGE, api.Header.ROLLUP: MSG_ROLLUP_SUBJECT}
+        await self._js.publish(f"{self._pre}{key}", headers=headers, msg_ttl=msg_ttl)
+        return True
+
+    async def purge_deletes(self, olderthan: int = 30 * 60) -> bool:
+        """Removes deleted keys; of those that were deleted lately the marker stays.
+
+        :param olderthan: seconds that a marker stays at least; 0 for none.
+        """
+        watcher = await self.watchall()
+        markers: List[KeyValue.Entry] = []
+        async for entry in watcher:
+            if entry is None:
+                break
+            if entry.operation in (KV_DEL, KV_PURGE):
+                markers.append(entry)
+        await watcher.stop()
+        for entry in markers:
+            age = datetime.datetime.now(datetime.timezone.utc) - entry.created  # type: ignore[operator]
+            keep = 1 if olderthan > 0 and olderthan > age.total_seconds() else 0
+            await self._js.purge_stream(
+                self._stream, subject=f"{self._pre}{entry.key}", keep=keep
+            )
+        return True
+
+    async def status(self) -> KeyValue.BucketStatus:
+        """Returns state and configuration of the bucket."""
+        info = await self._js.stream_info(self._stream)
+        return KeyValue.BucketStatus(stream_info=info, bucket=self._name)
+
+    async def watchall(self, **kwargs: Any) -> KeyValue.KeyWatcher:
+        """Watches all keys; the parameters are those of :meth:`watch`."""
+        return await self.watch(">", **kwargs)
+
+    async def keys(
+        self,
+        filters: List[str] = None,  # type: ignore[assignment]
+        **kwargs: Any,
+    ) -> List[str]:
+        """Returns the keys that have a value.
+
+        :param filters: only keys that contain one of these texts.
+        :raises nats.js.errors.NoKeysError: there are none.
+        """
+        watcher = await self.watchall(ignore_deletes=True, meta_only=True)
+        try:
+            keys = await watcher._collect_keys()
+        finally:
+            await watcher.stop()
+        if filters:
+            keys = [key for key in keys if any(text in key for text in filters)]
+        if not keys:
+            raise NoKeysError
+        return keys
+
+    async def history(self, key: str) -> List[KeyValue.Entry]:
+        """Returns all revisions and markers of a key that are kept, the oldest first.
+
+        :raises nats.js.errors.NoKeysError: there are none.
+        """
+        watcher = await self.watch(key, include_history=True)
+        entries: List[KeyValue.Entry] = []
+        async for entry in watcher:
+            if entry is None:
+                break
+            entries.append(entry)
+        await watcher.stop()
+        if not entries:
+            raise NoKeysError
+        return entries
+
+    async def watch(
+        self,
+        keys: str,
+        headers_only: bool = False,
+        include_history: bool = False,
+        ignore_deletes: bool = False,
+        meta_only: bool = False,
+        inactive_threshold: Optional[float] = None,
+    ) -> KeyValue.KeyWatcher:
+        """Watches keys: first the values that are there, then ``None``, then every update.
+
+        :param keys: a key, perhaps with the wildcards ``*`` and ``>``.
+        :param headers_only: accepted for compatibility, without effect; see ``meta_only``.
+        :param include_history: all revisions that are kept, not just the latest ones.
+        :param ignore_deletes: no markers of deleted keys.
+        :param meta_only: entries without their values.
+        :param inactive_threshold: seconds after which the server gives up a watcher that has
+            gone away; five minutes if not given.
+        """
+        watcher = KeyValue.KeyWatcher(self)
+        sub = await self._js.subscribe(
+            f"{self._pre}{keys}",
+            stream=self._stream,
+            ordered_consumer=True,
+            deliver_policy=None if include_history else api.DeliverPolicy.LAST_PER_SUBJECT,
+            headers_only=meta_only,
+            inactive_threshold=inactive_threshold or _INACTIVE_THRESHOLD,
+        )
+        feed = EntryFeed(
+            sub._core, KeyValue.Entry, self._name, len(self._pre), ignore_deletes, _utc
+        )
+        await watcher._start(sub, feed)
+        return watcher
+
+
+def _utc(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)

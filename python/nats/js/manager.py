@@ -1,0 +1,428 @@
+"""Management of streams and consumers."""
+
+# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
+
+from __future__ import annotations
+
+import json
+from binascii import a2b_base64
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional
+
+from nats.aio._types import NATS_HDR_LINE, NATS_HDR_LINE_SIZE
+from nats.errors import NoRespondersError
+from nats.js import api
+from nats.js.errors import (
+    APIError,
+    ConsumerInvalidResetError,
+    NotFoundError,
+    ServiceUnavailableError,
+)
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client as NATS
+
+__all__ = ["NATS_HDR_LINE", "NATS_HDR_LINE_SIZE", "JetStreamManager"]
+
+# What the server can't have in the name of a file or in a token of a subject.
+_INVALID_NAME_CHARS = ">*. /\\\t\r\n"
+
+_CRLF = b"\r\n"
+_CONSUMER_INVALID_RESET = 10204
+_LONG_AGO = "1970-01-01T00:00:00Z"
+
+
+def _validate_name(kind: str, name: Optional[str]) -> None:
+    if not name:
+        raise ValueError(f"nats: {kind} name is required")
+    if any(character in _INVALID_NAME_CHARS for character in name):
+        raise ValueError(f"nats: invalid {kind} name: {name!r}")
+
+
+def _validate_stream_name(name: Optional[str]) -> None:
+    _validate_name("stream", name)
+
+
+def _validate_consumer_name(name: Optional[str]) -> None:
+    _validate_name("consumer", name)
+
+
+def _encode(request: Dict[str, Any]) -> bytes:
+    return json.dumps(request).encode()
+
+
+class JetStreamManager:
+    """Creates, changes, inspects and deletes streams and consumers.
+
+    Each method asks the server and raises, besides what it says itself:
+
+    - :class:`ValueError` for names of streams or consumers that can't exist,
+    - :class:`nats.js.errors.APIError`, or the subclass for its code, if the server refuses:
+      :class:`~nats.js.errors.NotFoundError` for a stream or consumer that doesn't exist,
+    - :class:`nats.js.errors.ServiceUnavailableError` if JetStream isn't available,
+    - :class:`nats.errors.TimeoutError` if no answer comes within ``timeout`` seconds.
+    """
+
+    def __init__(
+        self,
+        conn: NATS,
+        prefix: str = api.DEFAULT_PREFIX,
+        timeout: float = 5,
+    ) -> None:
+        self._prefix = prefix
+        self._nc = conn
+        self._timeout = timeout
+
+    async def account_info(self) -> api.AccountInfo:
+        """Returns what the account uses of JetStream, and its limits."""
+        resp = await self._api_request(f"{self._prefix}.INFO", b"", timeout=self._timeout)
+        return api.AccountInfo.from_response(resp)
+
+    async def find_stream_name_by_subject(self, subject: str) -> str:
+        """Returns the name of the stream that stores a subject.
+
+        :raises nats.js.errors.NotFoundError: there is none.
+        """
+        resp = await self._api_request(
+            f"{self._prefix}.STREAM.NAMES", _encode({"subject": subject}), timeout=self._timeout
+        )
+        if not resp["streams"]:
+            raise NotFoundError
+        name: str = resp["streams"][0]
+        return name
+
+    async def stream_info(self, name: str, subjects_filter: Optional[str] = None) -> api.StreamInfo:
+        """Returns configuration and state of a stream.
+
+        :param subjects_filter: count the messages of each subject that matches this one, in
+            ``state.subjects``.
+        """
+        _validate_stream_name(name)
+        resp = await self._api_request(
+            f"{self._prefix}.STREAM.INFO.{name}",
+            _encode({"subjects_filter": subjects_filter}) if subjects_filter else b"",
+            timeout=self._timeout,
+        )
+        return api.StreamInfo.from_response(resp)
+
+    async def add_stream(
+        self, config: Optional[api.StreamConfig] = None, **params: Any
+    ) -> api.StreamInfo:
+        """Creates a stream; does nothing if it exists with the same configuration.
+
+        :param params: attributes of :class:`nats.js.api.StreamConfig`, over those of ``config``.
+        :raises nats.js.errors.BadRequestError: it exists with another configuration, or
+            overlaps with another stream, or the configuration is invalid.
+        """
+        return await self._configure_stream("CREATE", config, params)
+
+    async def update_stream(
+        self, config: Optional[api.StreamConfig] = None, **params: Any
+    ) -> api.StreamInfo:
+        """Changes the configuration of a stream, as a whole.
+
+        :param params: attributes of :class:`nats.js.api.StreamConfig`, over those of ``config``.
+        """
+        return await self._configure_stream("UPDATE", config, params)
+
+    async def _configure_stream(
+        self, verb: str, config: Optional[api.StreamConfig], params: Dict[str, Any]
+    ) -> api.StreamInfo:
+        config = (api.StreamConfig() if config is None else config).evolve(**params)
+        _validate_stream_name(config.name)
+        resp = await self._api_request(
+            f"{self._prefix}.STREAM.{verb}.{config.name}",
+            _encode(config.as_dict()),
+            timeout=self._timeout,
+        )
+        return api.StreamInfo.from_response(resp)
+
+    async def delete_stream(self, name: str) -> bool:
+        """Deletes a stream with its messages and consumers; returns ``True``."""
+        _validate_stream_name(name)
+        resp = await self._api_request(
+            f"{self._prefix}.STREAM.DELETE.{name}", timeout=self._timeout
+        )
+        return _success(resp)
+
+    async def purge_stream(
+        self,
+        name: str,
+        seq: Optional[int] = None,
+        subject: Optional[str] = None,
+        keep: Optional[int] = None,
+    ) -> bool:
+        """Removes messages from a stream: all, or those that fit all arguments.
+
+        :param seq: only messages before this sequence.
+        :param subject: only messages whose subject matches this one.
+        :param keep: not the last so many; excludes ``seq``.
+        """
+        _validate_stream_name(name)
+        purge = api.StreamPurgeRequest(seq=seq or None, filter=subject or None, keep=keep or None)
+        resp = await self._api_request(
+            f"{self._prefix}.STREAM.PURGE.{name}", _encode(purge.as_dict()), timeout=self._timeout
+        )
+        return _success(resp)
+
+    async def streams_info(self, offset: int = 0) -> List[api.StreamInfo]:
+        """Returns the streams of the account from ``offset`` on, as many as fit in one answer."""
+        resp = await self._list_streams(offset)
+        return [api.StreamInfo.from_response(stream) for stream in resp["streams"]]
+
+    async def streams_info_iterator(self, offset: int = 0) -> Iterable[api.StreamInfo]:
+        """Returns an :class:`nats.js.api.StreamsListIterator` over what `streams_info` returns."""
+        resp = await self._list_streams(offset)
+        return api.StreamsListIterator(resp["offset"], resp["total"], resp["streams"])
+
+    async def _list_streams(self, offset: int) -> Dict[str, Any]:
+        return await self._api_request(
+            f"{self._prefix}.STREAM.LIST", _encode({"offset": offset}), timeout=self._timeout
+        )
+
+    async def consumer_info(
+        self, stream: str, consumer: str, timeout: Optional[float] = None
+    ) -> api.ConsumerInfo:
+        """Returns configuration and state of a consumer."""
+        _validate_stream_name(stream)
+        _validate_consumer_name(consumer)
+        resp = await self._api_request(
+            f"{self._prefix}.CONSUMER.INFO.{stream}.{consumer}",
+            b"",
+            timeout=self._timeout if timeout is None else timeout,
+        )
+        return api.ConsumerInfo.from_response(resp)
+
+    async def add_consumer(
+        self,
+        stream: str,
+        config: Optional[api.ConsumerConfig] = None,
+        timeout: Optional[float] = None,
+        **params: Any,
+    ) -> api.ConsumerInfo:
+        """Creates a consumer, or changes it if it exists.
+
+        :param params: attributes of :class:`nats.js.api.ConsumerConfig`, over those of
+            ``config``.
+        """
+        _validate_stream_name(stream)
+        config = (api.ConsumerConfig() if config is None else config).evolve(**params)
+        for name in (config.name, config.durable_name):
+            if name:
+                _validate_consumer_name(name)
+        resp = await self._api_request(
+            f"{self._prefix}.CONSUMER.{self._create_consumer_subject(stream, config)}",
+            _encode({"stream_name": stream, "config": config.as_dict()}),
+            timeout=timeout or self._timeout,
+        )
+        return api.ConsumerInfo.from_response(resp)
+
+    def _create_consumer_subject(self, stream: str, config: api.ConsumerConfig) -> str:
+        version = self._nc.connected_server_version
+        # nats-server 2.9 brought names of consumers apart from durable ones, with the filter in
+        # the subject so that permissions can depend on it.
+        if config.name and (version.major, version.minor) >= (2, 9):
+            subject = f"CREATE.{stream}.{config.name}"
+            if config.filter_subject and config.filter_subject != ">":
+                subject += f".{config.filter_subject}"
+            return subject
+        if config.durable_name:
+            return f"DURABLE.CREATE.{stream}.{config.durable_name}"
+        return f"CREATE.{stream}"
+
+    async def delete_consumer(self, stream: str, consumer: str) -> bool:
+        """Deletes a consumer; returns ``True``."""
+        _validate_stream_name(stream)
+        _validate_consumer_name(consumer)
+        resp = await self._api_request(
+            f"{self._prefix}.CONSUMER.DELETE.{stream}.{consumer}", b"", timeout=self._timeout
+        )
+        return _success(resp)
+
+    async def pause_consumer(
+        self,
+        stream: str,
+        consumer: str,
+        pause_until: str,
+        timeout: Optional[float] = None,
+    ) -> api.ConsumerPause:
+        """Makes a consumer deliver nothing for a time; nats-server 2.11 or newer.
+
+        :param pause_until: when it goes on by itself, RFC 3339 such as ``2030-01-31T12:00:00Z``.
+        """
+        _validate_stream_name(stream)
+        _validate_consumer_name(consumer)
+        resp = await self._api_request(
+            f"{self._prefix}.CONSUMER.PAUSE.{stream}.{consumer}",
+            _encode({"pause_until": pause_until}),
+            timeout=self._timeout if timeout is None else timeout,
+        )
+        return api.ConsumerPause.from_response(resp)
+
+    async def resume_consumer(
+        self,
+        stream: str,
+        consumer: str,
+        timeout: Optional[float] = None,
+    ) -> api.ConsumerPause:
+        """Ends the pause of a consumer; nats-server 2.11 or newer."""
+        return await self.pause_consumer(stream, consumer, _LONG_AGO, timeout)
+
+    async def reset_consumer(
+        self,
+        stream: str,
+        consumer: str,
+        seq: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> api.ConsumerReset:
+        """Forgets what a consumer has delivered (ADR-60); nats-server 2.14 or newer.
+
+        :param seq: stream sequence to go on from; by default, and if it is 0, the one behind
+            the last that is acknowledged together with all before it.
+        :raises nats.js.errors.ConsumerInvalidResetError: ``seq`` isn't possible with the
+            ``DeliverPolicy``: before its start, or it isn't one of ``all``,
+            ``by_start_sequence`` and ``by_start_time``.
+        """
+        _validate_stream_name(stream)
+        _validate_consumer_name(consumer)
+        try:
+            resp = await self._api_request(
+                f"{self._prefix}.CONSUMER.RESET.{stream}.{consumer}",
+                _encode({"seq": seq}) if seq else b"",
+                timeout=self._timeout if timeout is None else timeout,
+            )
+        except APIError as error:
+            if error.err_code != _CONSUMER_INVALID_RESET:
+                raise
+            raise ConsumerInvalidResetError(
+                code=error.code, description=error.description, err_code=error.err_code
+            ) from error
+        return api.ConsumerReset.from_response(resp)
+
+    async def consumers_info(
+        self, stream: str, offset: Optional[int] = None
+    ) -> List[api.ConsumerInfo]:
+        """Returns the consumers of a stream from ``offset`` on, at most 256."""
+        _validate_stream_name(stream)
+        resp = await self._api_request(
+            f"{self._prefix}.CONSUMER.LIST.{stream}",
+            b"" if offset is None else _encode({"offset": offset}),
+            timeout=self._timeout,
+        )
+        return [api.ConsumerInfo.from_response(consumer) for consumer in resp["consumers"]]
+
+    async def get_msg(
+        self,
+        stream_name: str,
+        seq: Optional[int] = None,
+        subject: Optional[str] = None,
+        direct: Optional[bool] = False,
+        next: Optional[bool] = False,
+    ) -> api.RawStreamMsg:
+        """Reads one message from a stream.
+
+        :param seq: the message with this sequence.
+        :param subject: the last message with this subject.
+        :param direct: let any replica answer, which needs ``allow_direct`` (ADR-31). Faster,
+            but can miss what has just been published.
+        :param next: the first message with ``subject`` at ``seq`` or after it.
+        :raises nats.js.errors.NotFoundError: there is no such message.
+        :raises nats.errors.NoRespondersError: ``direct`` isn't allowed.
+        """
+        _validate_stream_name(stream_name)
+        request: Dict[str, Any] = {}
+        if next:
+            request = {"seq": seq, "next_by_subj": subject}
+        elif subject:
+            request = {"last_by_subj": subject}
+        elif seq:
+            request = {"seq": seq}
+
+        if direct:
+            target, payload = f"{self._prefix}.DIRECT.GET.{stream_name}", _encode(request)
+            if subject and seq is None:
+                # In the subject, so that permissions can depend on it.
+                target, payload = f"{target}.{subject}", b""
+            msg = await self._nc.request(target, payload, timeout=self._timeout)
+            return self._lift_msg_to_raw_msg(msg)
+
+        resp = await self._api_request(
+            f"{self._prefix}.STREAM.MSG.GET.{stream_name}",
+            _encode(request),
+            timeout=self._timeout,
+        )
+        raw_msg = api.RawStreamMsg.from_response(resp["message"])
+        if raw_msg.hdrs:
+            raw_msg.headers = _parse_headers(a2b_base64(raw_msg.hdrs))
+        raw_msg.data = a2b_base64(raw_msg.data) if raw_msg.data else None
+        return raw_msg
+
+    @classmethod
+    def _lift_msg_to_raw_msg(cls, msg: Any) -> api.RawStreamMsg:
+        """Makes the message of a stream of the answer to a direct get (ADR-31)."""
+        if not msg.data:
+            msg.data = None
+            status = msg.headers.get("Status")
+            if status == "404":
+                raise NotFoundError
+            if status:
+                APIError.from_msg(msg)
+        seq = msg.headers.get("Nats-Sequence")
+        time = msg.headers.get("Nats-Time-Stamp")
+        return api.RawStreamMsg(
+            subject=msg.headers["Nats-Subject"],
+            seq=int(seq) if seq else None,
+            data=msg.data,
+            headers=msg.headers,
+            time=api.Base._parse_utc_iso(time) if time else None,
+        )
+
+    async def delete_msg(self, stream_name: str, seq: int) -> bool:
+        """Deletes the message with this sequence from a stream; returns ``True``."""
+        _validate_stream_name(stream_name)
+        resp = await self._api_request(
+            f"{self._prefix}.STREAM.MSG.DELETE.{stream_name}", _encode({"seq": seq})
+        )
+        return _success(resp)
+
+    async def get_last_msg(
+        self,
+        stream_name: str,
+        subject: str,
+        direct: Optional[bool] = False,
+    ) -> api.RawStreamMsg:
+        """Reads the last message with a subject, see :meth:`get_msg`."""
+        return await self.get_msg(stream_name, subject=subject, direct=direct)
+
+    async def _api_request(
+        self,
+        req_subject: str,
+        req: bytes = b"",
+        timeout: float = 5,
+    ) -> Dict[str, Any]:
+        try:
+            msg = await self._nc.request(req_subject, req, timeout=timeout)
+        except NoRespondersError:
+            raise ServiceUnavailableError from None
+        resp: Dict[str, Any] = json.loads(msg.data)
+        if "error" in resp:
+            APIError.from_error(resp["error"])
+        return resp
+
+
+def _success(resp: Dict[str, Any]) -> bool:
+    success: bool = resp["success"]
+    return success
+
+
+def _parse_headers(block: bytes) -> Optional[Dict[str, str]]:
+    """Reads the headers of a stored message (ADR-4) by the rules for delivered ones.
+
+    Lines that can't be understood are skipped; of a repeated name the last value counts.
+    """
+    headers: Dict[str, str] = {}
+    for line in block.split(_CRLF)[1:]:
+        name, colon, value = line.partition(b":")
+        key = name.strip().decode("ascii", "replace")
+        if colon and key.isascii() and not any(character.isspace() for character in key):
+            headers[key] = value.strip().decode(errors="replace")
+    return headers or None

@@ -1,0 +1,38 @@
+"""Ending subscriptions without losing what they have received."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+
+from nats import errors
+from nats.aio.subscription import Subscription
+
+
+async def _drain(subscription: Subscription) -> None:
+    try:
+        await subscription.drain()
+    except errors.BadSubscriptionError:
+        # Ended by somebody else, which is all that is wanted.
+        pass
+
+
+async def drain_all(subscriptions: Iterable[Subscription], timeout: float) -> bool:
+    """Drains subscriptions side by side; false if it took too long and handlers were cut.
+
+    :param timeout: seconds.
+    :raises nats.errors.Error: a subscription can't be drained.
+    """
+    loop = asyncio.get_running_loop()
+    draining = {loop.create_task(_drain(each)): each for each in subscriptions}
+    if not draining:
+        return True
+    done, late = await asyncio.wait(draining, timeout=timeout)
+    for task in late:
+        await draining[task].unsubscribe()
+        task.cancel()
+    # All are asked for theirs, else asyncio reports what nobody has looked at.
+    failed = [error for error in [task.exception() for task in done] if error]
+    if failed:
+        raise failed[0]
+    return not late

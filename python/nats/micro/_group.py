@@ -1,0 +1,111 @@
+"""Groups of endpoints whose subjects begin alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Optional, Protocol, overload
+
+from ._config import EndpointConfig, GroupConfig
+from .request import Handler
+
+if TYPE_CHECKING:
+    from .service import Service
+
+
+class EndpointManager(Protocol):
+    """What endpoints can be added to: a service or a group."""
+
+    @overload
+    async def add_endpoint(self, config: EndpointConfig) -> None: ...
+
+    @overload
+    async def add_endpoint(
+        self,
+        *,
+        name: str,
+        handler: Handler,
+        queue_group: Optional[str] = None,
+        subject: Optional[str] = None,
+        metadata: Optional[dict[str, str]] = None,
+    ) -> None: ...
+
+    async def add_endpoint(self, config: Optional[EndpointConfig] = None, **kwargs: Any) -> None:
+        """Adds an endpoint."""
+        ...
+
+
+class GroupManager(Protocol):
+    """What groups can be added to: a service or a group."""
+
+    @overload
+    def add_group(self, *, name: str, queue_group: Optional[str] = None) -> Group: ...
+
+    @overload
+    def add_group(self, config: GroupConfig) -> Group: ...
+
+    def add_group(self, config: Optional[GroupConfig] = None, **kwargs: Any) -> Group:
+        """Adds a group."""
+        ...
+
+
+class Group(GroupManager, EndpointManager):
+    """Endpoints whose subjects begin with the group's name; see :meth:`Service.add_group`."""
+
+    def __init__(self, service: Service, config: GroupConfig) -> None:
+        self._service = service
+        self._prefix = config.name
+        self._queue_group = config.queue_group
+
+    @overload
+    async def add_endpoint(self, config: EndpointConfig) -> None: ...
+
+    @overload
+    async def add_endpoint(
+        self,
+        *,
+        name: str,
+        handler: Handler,
+        queue_group: Optional[str] = None,
+        subject: Optional[str] = None,
+        metadata: Optional[dict[str, str]] = None,
+    ) -> None: ...
+
+    async def add_endpoint(self, config: Optional[EndpointConfig] = None, **kwargs: Any) -> None:
+        """Adds an endpoint whose subject begins with the group's name.
+
+        :param config: what the endpoint is made from.
+        :param kwargs: fields of :class:`EndpointConfig`, instead of ``config`` or over it.
+        :raises ValueError: a value isn't well formed.
+        :raises nats.errors.Error: as :meth:`nats.aio.client.Client.subscribe`.
+        """
+        config = EndpointConfig(**kwargs) if config is None else replace(config, **kwargs)
+        subject = f"{self._prefix.strip('.')}.{config.subject or config.name}"
+        await self._service.add_endpoint(
+            replace(
+                config,
+                subject=subject.strip("."),
+                queue_group=config.queue_group or self._queue_group,
+            )
+        )
+
+    @overload
+    def add_group(self, *, name: str, queue_group: Optional[str] = None) -> Group: ...
+
+    @overload
+    def add_group(self, config: GroupConfig) -> Group: ...
+
+    def add_group(self, config: Optional[GroupConfig] = None, **kwargs: Any) -> Group:
+        """Makes a group within this one.
+
+        :param config: what the group is made from.
+        :param kwargs: fields of :class:`GroupConfig`, instead of ``config`` or over it.
+        """
+        config = GroupConfig(**kwargs) if config is None else replace(config, **kwargs)
+        return Group(
+            self._service,
+            replace(
+                config,
+                name=f"{self._prefix}.{config.name}",
+                queue_group=config.queue_group or self._queue_group,
+            ),
+        )

@@ -1,0 +1,283 @@
+"""The answers to PING, INFO and STATS: dataclasses and their JSON objects (ADR-32)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Optional, Protocol, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+INFO_RESPONSE_TYPE = "io.nats.micro.v1.info_response"
+PING_RESPONSE_TYPE = "io.nats.micro.v1.ping_response"
+STATS_RESPONSE_TYPE = "io.nats.micro.v1.stats_response"
+
+# `dict` and `list` themselves; their contents' types can't be inferred from a bare class.
+_new_dict = cast("Callable[[], dict[str, Any]]", dict)
+_new_list = cast("Callable[[], list[Any]]", list)
+
+
+def _parse_time(text: str) -> datetime:
+    """A time as services write it; those in Go with nanoseconds, or no fraction at all.
+
+    :raises ValueError: it isn't one, or not in UTC.
+    """
+    text = re.sub(r"(\.\d{6})\d+", r"\1", text)
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ" if "." in text else "%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass
+class EndpointStats:
+    """The statistics of an endpoint since its start or the last reset."""
+
+    name: str
+    """The name of the endpoint."""
+
+    subject: str
+    """The subject it listens on."""
+
+    queue_group: str
+    """The queue group in which it does."""
+
+    num_requests: int
+    """Requests received."""
+
+    num_errors: int
+    """Requests whose handler raised."""
+
+    processing_time: int
+    """Nanoseconds spent on requests."""
+
+    average_processing_time: int
+    """Nanoseconds per request."""
+
+    last_error: Optional[str] = None
+    """The ``repr`` of what a handler raised last."""
+
+    data: Optional[Any] = None
+    """The result of the service's stats handler."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> EndpointStats:
+        """The statistics of a JSON object.
+
+        :raises KeyError: something is missing that isn't optional.
+        """
+        return cls(
+            name=data["name"],
+            subject=data["subject"],
+            queue_group=data["queue_group"],
+            num_requests=data["num_requests"],
+            num_errors=data["num_errors"],
+            last_error=data["last_error"],
+            processing_time=data["processing_time"],
+            average_processing_time=data["average_processing_time"],
+            data=data.get("data"),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The statistics as a JSON object."""
+        return {
+            "name": self.name,
+            "subject": self.subject,
+            "queue_group": self.queue_group,
+            "num_requests": self.num_requests,
+            "num_errors": self.num_errors,
+            "last_error": self.last_error or "",
+            "processing_time": self.processing_time,
+            "average_processing_time": self.average_processing_time,
+            "data": self.data,
+        }
+
+
+@dataclass
+class EndpointInfo:
+    """What an endpoint is."""
+
+    name: str
+    """The name of the endpoint."""
+
+    subject: str
+    """The subject it listens on."""
+
+    queue_group: str
+    """The queue group in which it does."""
+
+    metadata: dict[str, Any] = field(default_factory=_new_dict)
+    """The metadata it was made with."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> EndpointInfo:
+        """The information of a JSON object.
+
+        :raises KeyError: something is missing.
+        """
+        return cls(
+            name=data["name"],
+            subject=data["subject"],
+            queue_group=data["queue_group"],
+            metadata=data["metadata"],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The information as a JSON object."""
+        return {
+            "name": self.name,
+            "subject": self.subject,
+            "queue_group": self.queue_group,
+            "metadata": self.metadata,
+        }
+
+
+class ServiceIdentity(Protocol):
+    """What tells an instance of a service from others."""
+
+    id: str
+    name: str
+    version: str
+    metadata: dict[str, str]
+
+
+@dataclass
+class ServicePing(ServiceIdentity):
+    """The answer to PING."""
+
+    id: str
+    name: str
+    version: str
+    metadata: dict[str, str] = field(default_factory=_new_dict)
+    type: str = PING_RESPONSE_TYPE
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ServicePing:
+        """The answer of a JSON object.
+
+        :raises KeyError: something is missing that isn't optional.
+        """
+        return cls(
+            id=data["id"],
+            name=data["name"],
+            version=data["version"],
+            metadata=data.get("metadata", {}),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as a JSON object."""
+        return {
+            "type": self.type,
+            "id": self.id,
+            "name": self.name,
+            "version": self.version,
+            "metadata": self.metadata,
+        }
+
+
+@dataclass
+class ServiceStats(ServiceIdentity):
+    """The answer to STATS."""
+
+    id: str
+    """The id of this instance."""
+
+    name: str
+    """The name that all instances share."""
+
+    version: str
+    """The version of the service."""
+
+    started: datetime
+    """When the service was started or last reset: UTC, without a time zone."""
+
+    endpoints: list[EndpointStats] = field(default_factory=_new_list)
+    """The statistics of the endpoints."""
+
+    metadata: dict[str, str] = field(default_factory=_new_dict)
+    """The metadata of the service."""
+
+    type: str = STATS_RESPONSE_TYPE
+    """The schema of the JSON object."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ServiceStats:
+        """The answer of a JSON object.
+
+        :raises KeyError: something is missing.
+        :raises ValueError: the time isn't well formed.
+        """
+        return cls(
+            id=data["id"],
+            name=data["name"],
+            version=data["version"],
+            started=_parse_time(data["started"]),
+            endpoints=[EndpointStats.from_dict(endpoint) for endpoint in data["endpoints"]],
+            metadata=data["metadata"],
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as a JSON object, with the time in milliseconds."""
+        return {
+            "type": self.type,
+            "name": self.name,
+            "id": self.id,
+            "version": self.version,
+            "started": self.started.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
+            "endpoints": [endpoint.to_dict() for endpoint in self.endpoints],
+            "metadata": self.metadata,
+        }
+
+
+@dataclass
+class ServiceInfo:
+    """The answer to INFO."""
+
+    name: str
+    """The name that all instances share."""
+
+    id: str
+    """The id of this instance."""
+
+    version: str
+    """The version of the service."""
+
+    description: Optional[str] = None
+    """The description of the service."""
+
+    endpoints: list[EndpointInfo] = field(default_factory=_new_list)
+    """The endpoints."""
+
+    metadata: dict[str, str] = field(default_factory=_new_dict)
+    """The metadata of the service."""
+
+    type: str = INFO_RESPONSE_TYPE
+    """The schema of the JSON object."""
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> ServiceInfo:
+        """The answer of a JSON object; what isn't known in it is left out.
+
+        :raises KeyError: something is missing that isn't optional.
+        """
+        return cls(
+            id=data["id"],
+            name=data["name"],
+            version=data["version"],
+            description=data.get("description"),
+            endpoints=[EndpointInfo.from_dict(endpoint) for endpoint in data["endpoints"]],
+            metadata=data["metadata"],
+            type=data.get("type", INFO_RESPONSE_TYPE),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The answer as a JSON object."""
+        return {
+            "type": self.type,
+            "id": self.id,
+            "name": self.name,
+            "version": self.version,
+            # The schema wants a string, and strictly typed clients refuse null.
+            "description": self.description or "",
+            "endpoints": [endpoint.to_dict() for endpoint in self.endpoints],
+            "metadata": self.metadata,
+        }

@@ -1,0 +1,240 @@
+//! Entries of key-value buckets, made from the messages that carry them (ADR-8).
+
+use std::sync::Mutex;
+
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyList, PyString};
+
+use super::delivery::Position;
+use crate::client::Connection;
+use crate::connection::lock;
+use crate::message::wire_text;
+use crate::protocol::{Frame, headers};
+use crate::request::ReplyKind;
+use crate::subscription::SubscriptionCore;
+
+const OPERATION: &str = "KV-Operation";
+const MARKER_REASON: &str = "Nats-Marker-Reason";
+const SUBJECT: &str = "Nats-Subject";
+const SEQUENCE: &str = "Nats-Sequence";
+const DELETE: &str = "DEL";
+const PURGE: &str = "PURGE";
+
+/// What an entry asked for by its key looks like.
+#[pyclass(frozen, module = "nats._core")]
+pub struct EntryShape {
+    class: Py<PyAny>,
+    bucket: Py<PyString>,
+    key: Py<PyString>,
+    subject: String,
+}
+
+#[pymethods]
+impl EntryShape {
+    /// `class_` takes bucket, key, value, revision, delta, created and operation; `subject` is
+    /// the one that the key is stored at.
+    #[new]
+    fn new(class_: Py<PyAny>, bucket: Py<PyString>, key: Py<PyString>, subject: String) -> Self {
+        Self { class: class_, bucket, key, subject }
+    }
+}
+
+impl EntryShape {
+    /// The entry in the reply to a direct get (ADR-31); `None` where the reply is anything else
+    /// than a value of that key: an error, a marker, another subject.
+    pub fn entry<'py>(
+        &self,
+        py: Python<'py>,
+        frame: &Frame,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let block = frame.headers();
+        if headers::inline_status(block).is_some() {
+            return Ok(None);
+        }
+        let (mut is_value, mut is_same, mut revision) = (true, false, None);
+        headers::parse(block, |name, value| match name {
+            OPERATION | MARKER_REASON | headers::STATUS => is_value = false,
+            SUBJECT => is_same = value == self.subject,
+            SEQUENCE => revision = value.parse::<u64>().ok(),
+            _ => {}
+        });
+        let (true, true, Some(revision)) = (is_value, is_same, revision) else { return Ok(None) };
+        // The reference gives `None` for an empty value.
+        let value = match frame.payload() {
+            b"" => None,
+            payload => Some(PyBytes::new(py, payload)),
+        };
+        let nothing = py.None();
+        let arguments = (&self.bucket, &self.key, value, revision, &nothing, &nothing, &nothing);
+        self.class.bind(py).call1(arguments).map(Some)
+    }
+}
+
+#[pymethods]
+impl Connection {
+    /// As `request`, but the future gets the entry in the reply where there is one.
+    fn request_entry<'py>(
+        slf: &Bound<'py, Self>,
+        shape: Py<EntryShape>,
+        subject: &Bound<'py, PyAny>,
+        payload: &Bound<'py, PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<(Bound<'py, PyAny>, u64, Option<Py<PyAny>>)> {
+        let future = slf.get().create_future(slf.py())?;
+        let kind = ReplyKind::Entry(shape);
+        let (token, room) =
+            Self::send_request(slf, subject, payload, None, timeout, &future, kind)?;
+        Ok((future, token, room))
+    }
+}
+
+/// The message's operation: `None` for a value, `Err` where it isn't known.
+fn operation(frame: &Frame) -> Result<Option<String>, ()> {
+    let (mut operation, mut reason) = (None, None);
+    headers::parse(frame.headers(), |name, value| match name {
+        OPERATION => operation = Some(value.to_owned()),
+        MARKER_REASON => reason = Some(value.to_owned()),
+        _ => {}
+    });
+    if operation.is_some() {
+        return Ok(operation);
+    }
+    // Left by the server (ADR-43).
+    match reason.as_deref() {
+        None => Ok(None),
+        Some("MaxAge" | "Purge") => Ok(Some(PURGE.to_owned())),
+        Some("Remove") => Ok(Some(DELETE.to_owned())),
+        Some(_) => Err(()),
+    }
+}
+
+#[derive(Default)]
+struct Progress {
+    /// The mark behind the initial values has been given.
+    is_initialised: bool,
+    mark_due: bool,
+}
+
+/// Turns the messages of a watcher's subscription into entries.
+#[pyclass(frozen, module = "nats._core")]
+pub struct EntryFeed {
+    core: Py<SubscriptionCore>,
+    class: Py<PyAny>,
+    bucket: Py<PyString>,
+    prefix_len: usize,
+    ignore_deletes: bool,
+    /// Makes a `datetime` of seconds since 1970.
+    datetime: Py<PyAny>,
+    progress: Mutex<Progress>,
+}
+
+/// What the next step of a feed brings.
+enum Step {
+    Entry(Frame, Position, Option<String>),
+    /// The end of the initial values.
+    Mark,
+    Nothing,
+}
+
+impl EntryFeed {
+    fn step(&self, py: Python<'_>) -> PyResult<Step> {
+        let core = self.core.get();
+        loop {
+            if std::mem::take(&mut lock(&self.progress).mark_due) {
+                return Ok(Step::Mark);
+            }
+            let Some(frame) = core.take_frame(py)? else { return Ok(Step::Nothing) };
+            core.finish(py)?;
+            let Some(position) = Position::parse(frame.reply()) else { continue };
+            if position.pending == 0 {
+                self.end_initial_values();
+            }
+            let Ok(operation) = operation(&frame) else { continue };
+            let is_delete = matches!(operation.as_deref(), Some(DELETE | PURGE));
+            if !(self.ignore_deletes && is_delete) {
+                return Ok(Step::Entry(frame, position, operation));
+            }
+        }
+    }
+
+    fn end_initial_values(&self) {
+        let mut progress = lock(&self.progress);
+        progress.mark_due |= !progress.is_initialised;
+        progress.is_initialised = true;
+    }
+
+    fn key<'py>(&self, py: Python<'py>, frame: &Frame) -> Bound<'py, PyString> {
+        wire_text(py, frame.subject().get(self.prefix_len..).unwrap_or_default())
+    }
+}
+
+#[pymethods]
+impl EntryFeed {
+    /// `class_` as in `EntryShape`; `prefix_len` bytes of a subject stand before the key;
+    /// `datetime` makes a time of seconds since 1970.
+    #[new]
+    fn new(
+        core: Py<SubscriptionCore>,
+        class_: Py<PyAny>,
+        bucket: Py<PyString>,
+        prefix_len: usize,
+        ignore_deletes: bool,
+        datetime: Py<PyAny>,
+    ) -> Self {
+        Self {
+            core,
+            class: class_,
+            bucket,
+            prefix_len,
+            ignore_deletes,
+            datetime,
+            progress: Mutex::default(),
+        }
+    }
+
+    /// The next entry, `None` at the end of the initial values, the feed itself where there is
+    /// nothing yet.
+    fn pop<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        const NANOS_PER_SECOND: f64 = 1e9;
+        let py = slf.py();
+        let this = slf.get();
+        let (frame, position, operation) = match this.step(py)? {
+            Step::Entry(frame, position, operation) => (frame, position, operation),
+            Step::Mark => return Ok(py.None().into_bound(py)),
+            Step::Nothing => return Ok(slf.clone().into_any()),
+        };
+        let created =
+            this.datetime.bind(py).call1((position.timestamp as f64 / NANOS_PER_SECOND,))?;
+        this.class.bind(py).call1((
+            &this.bucket,
+            this.key(py, &frame),
+            PyBytes::new(py, frame.payload()),
+            position.stream_seq,
+            position.pending,
+            created,
+            operation,
+        ))
+    }
+
+    /// Appends the keys that are there; true at the end of the initial values.
+    fn collect_keys(&self, py: Python<'_>, keys: &Bound<'_, PyList>) -> PyResult<bool> {
+        loop {
+            match self.step(py)? {
+                Step::Entry(frame, ..) => keys.append(self.key(py, &frame))?,
+                Step::Mark => return Ok(true),
+                Step::Nothing => return Ok(false),
+            }
+        }
+    }
+
+    /// There are no initial values: the mark comes next.
+    fn mark_initialised(&self) {
+        self.end_initial_values();
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.core)?;
+        visit.call(&self.class)
+    }
+}

@@ -1,0 +1,75 @@
+//! Publishing to a stream: requests whose reply is an acknowledgement.
+
+use pyo3::prelude::*;
+
+use super::window::AckWindow;
+use crate::client::Connection;
+use crate::request::ReplyKind;
+
+#[pymethods]
+impl Connection {
+    /// As `request`, but the future gets a `PubAck`, or fails as the server says.
+    fn request_ack<'py>(
+        slf: &Bound<'py, Self>,
+        subject: &Bound<'py, PyAny>,
+        payload: &Bound<'py, PyAny>,
+        headers: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<(Bound<'py, PyAny>, u64, Option<Py<PyAny>>)> {
+        let future = slf.get().create_future(slf.py())?;
+        let (token, room) =
+            Self::send_request(slf, subject, payload, headers, timeout, &future, ReplyKind::Ack)?;
+        Ok((future, token, room))
+    }
+
+    /// Publishes without waiting: `future` gets the acknowledgement. Returns the token with
+    /// which to forget it, and what to await first unless it is `None`.
+    ///
+    /// The caller has seen that the window has room, or (`granted`) has been given a slot.
+    fn publish_async<'py>(
+        slf: &Bound<'py, Self>,
+        window: &Bound<'py, AckWindow>,
+        future: &Bound<'py, PyAny>,
+        subject: &Bound<'py, PyAny>,
+        payload: &Bound<'py, PyAny>,
+        headers: Option<&Bound<'py, PyAny>>,
+        granted: bool,
+    ) -> PyResult<(u64, Option<Py<PyAny>>)> {
+        let kind = ReplyKind::AsyncAck(window.clone().unbind());
+        let sent = Self::send_request(slf, subject, payload, headers, None, future, kind)?;
+        window.get().open(granted);
+        Ok(sent)
+    }
+
+    /// Makes room for the acknowledgement of a message that the caller publishes itself:
+    /// `(reply subject, token)`.
+    fn open_publish(
+        slf: &Bound<'_, Self>,
+        window: &Bound<'_, AckWindow>,
+        future: &Bound<'_, PyAny>,
+        granted: bool,
+    ) -> PyResult<(String, u64)> {
+        let kind = ReplyKind::AsyncAck(window.clone().unbind());
+        let opened = Self::expect_reply(slf, None, future, kind)?;
+        window.get().open(granted);
+        Ok(opened)
+    }
+
+    /// Forgets an asynchronous publish: nobody wants its acknowledgement any more.
+    fn forget_publish(&self, py: Python<'_>, token: u64) -> PyResult<()> {
+        self.close_request(py, self.take_request(token)).map(drop)
+    }
+
+    /// Fails the asynchronous publishes whose acknowledgement can't come any more: all that the
+    /// lost connection had written, or (`all`) every one.
+    fn fail_publishes(&self, py: Python<'_>, error: &Bound<'_, PyAny>, all: bool) -> PyResult<()> {
+        let unsent = if all { Vec::new() } else { self.unsent_requests() };
+        for pending in self.take_async_publishes(&unsent) {
+            if let Some(future) = self.close_request(py, Some(pending))? {
+                let error = PyErr::from_value(error.call0()?);
+                crate::bridge::reject(future.bind(py), error)?;
+            }
+        }
+        Ok(())
+    }
+}
