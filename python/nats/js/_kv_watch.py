@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Any, List, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from nats.errors import TimeoutError
 
@@ -77,9 +77,9 @@ class KeyWatcher:
             except asyncio.TimeoutError:
                 raise TimeoutError from None
 
-    async def _collect_keys(self) -> List[str]:
+    async def _collect_keys(self) -> list[str]:
         """Reads the keys of the initial values."""
-        keys: List[str] = []
+        keys: list[str] = []
         while not self._feed.collect_keys(keys) and not self._sub._core.stopped:
             await self._sub._ready()
         return keys

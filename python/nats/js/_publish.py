@@ -179,7 +179,8 @@ class Publishing(JetStreamManager):
 def _expecting(
     headers: _Headers, stream: Optional[str], msg_ttl: Optional[float]
 ) -> Dict[str, Any]:
-    headers = {**headers} if headers else {}
+    # Into the caller's own dict, as nats-py does, unless that is empty.
+    headers = headers or {}
     if stream is not None:
         headers[api.Header.EXPECTED_STREAM] = stream
     if msg_ttl is not None:

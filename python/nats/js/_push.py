@@ -48,6 +48,7 @@ class PushSubscription(Subscription):
 
     async def consumer_info(self) -> api.ConsumerInfo:
         """Returns configuration and state of the consumer."""
+        await self._sub._jsi.settle()
         return await self._js._jsm.consumer_info(self._stream, self._consumer)
 
     @property
@@ -125,6 +126,11 @@ class PushState:
         for task in (self._hbtask, self._recreating):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
+
+    async def settle(self) -> None:
+        """Waits until a consumer that is being made anew is there."""
+        if self._recreating is not None and not self._recreating.done():
+            await asyncio.wait([self._recreating])
 
     async def activity_check(self) -> None:
         """Makes an ordered consumer anew that is silent for two heartbeats."""

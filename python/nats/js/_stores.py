@@ -147,7 +147,7 @@ class Stores(JetStreamManager):
 
     async def create_object_store(
         self,
-        bucket: str = None,  # type: ignore[assignment]
+        bucket: Optional[str] = None,
         config: Optional[api.ObjectStoreConfig] = None,
         **params: Any,
     ) -> ObjectStore:

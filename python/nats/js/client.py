@@ -1,16 +1,15 @@
 """The JetStream context: publishing, consuming, key-value and object stores."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
+# ruff: noqa: UP035 -- public annotations keep the reference's spellings
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any, Awaitable, Callable, Optional
+from typing import TYPE_CHECKING, Awaitable, Callable, Optional, TypeAlias
 
 import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 from nats.js import api
 from nats.js.manager import JetStreamManager
 
@@ -67,8 +66,8 @@ class JetStreamContext(Publishing, Stores):
         :meth:`publish_async` waits.
     """
 
-    PushSubscription = _PushSubscription
-    PullSubscription = _PullSubscription
+    PushSubscription: TypeAlias = _PushSubscription
+    PullSubscription: TypeAlias = _PullSubscription
     _JSI = PushState
 
     def __init__(

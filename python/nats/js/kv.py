@@ -8,7 +8,7 @@ import datetime
 import logging
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias
 
 from nats._core import EntryFeed, EntryShape
 from nats.errors import TimeoutError
@@ -107,7 +107,7 @@ class KeyValue:
         @property
         def history(self) -> int:
             """Number of revisions kept of each key."""
-            return self.stream_info.config.max_msgs_per_subject  # type: ignore[return-value]
+            return self.stream_info.config.max_msgs_per_subject
 
         @property
         def ttl(self) -> Optional[float]:
@@ -119,7 +119,7 @@ class KeyValue:
             """Seconds that the server's markers are kept; ``None`` if it leaves none."""
             return self.stream_info.config.subject_delete_marker_ttl
 
-    KeyWatcher = _KeyWatcher
+    KeyWatcher: TypeAlias = _KeyWatcher
 
     def __init__(
         self,
@@ -261,7 +261,7 @@ class KeyValue:
     ) -> int:
         if validate_keys and not _is_key_valid(key):
             raise InvalidKeyError(key)
-        headers = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last or 0)}
+        headers: Dict[str, Any] = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last or 0)}
         try:
             ack = await self._js.publish(
                 f"{self._pre}{key}", value, headers=headers, msg_ttl=msg_ttl
@@ -326,9 +326,7 @@ class KeyValue:
         for entry in markers:
             age = datetime.datetime.now(datetime.timezone.utc) - entry.created  # type: ignore[operator]
             keep = 1 if olderthan > 0 and olderthan > age.total_seconds() else 0
-            await self._js.purge_stream(
-                self._stream, subject=f"{self._pre}{entry.key}", keep=keep
-            )
+            await self._js.purge_stream(self._stream, subject=f"{self._pre}{entry.key}", keep=keep)
         return True
 
     async def status(self) -> KeyValue.BucketStatus:
@@ -342,7 +340,7 @@ class KeyValue:
 
     async def keys(
         self,
-        filters: List[str] = None,  # type: ignore[assignment]
+        filters: Optional[List[str]] = None,
         **kwargs: Any,
     ) -> List[str]:
         """Returns the keys that have a value.
