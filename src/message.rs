@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
+use crate::client::Connection;
 use crate::protocol::{Frame, headers};
 
 /// A received message whose parts become Python objects when first asked for.
@@ -188,6 +189,39 @@ impl Message {
     #[setter(_ackd)]
     fn set_acked(&mut self, value: Py<PyAny>) {
         self.acked = Some(value);
+    }
+
+    /// Publishes a final acknowledgement straight through the core. Returns `True`, or what to
+    /// await, or `None` where the caller has to do it: there is no reply subject, the message
+    /// has been acknowledged, or the client publishes in a way of its own.
+    #[pyo3(name = "_acknowledge")]
+    fn acknowledge<'py>(
+        slf: &Bound<'py, Self>,
+        payload: &Bound<'py, PyBytes>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = slf.py();
+        let this = slf.borrow();
+        if let Some(acked) = &this.acked
+            && acked.bind(py).is_truthy()?
+        {
+            return Ok(None);
+        }
+        let reply = match (&this.reply, &this.frame) {
+            (Some(reply), _) => reply.extract::<String>(py).unwrap_or_default(),
+            (None, Some(frame)) => String::from_utf8(frame.reply().to_vec()).unwrap_or_default(),
+            (None, None) => String::new(),
+        };
+        let Some(client) = this.client.as_ref().filter(|_| !reply.is_empty()) else {
+            return Ok(None);
+        };
+        let Some(connection) = Connection::of_native_publisher(client.bind(py))? else {
+            return Ok(None);
+        };
+        drop(this);
+        let room = Connection::send_bytes(&connection, &reply, payload.as_bytes())?;
+        let yes = true.into_pyobject(py)?.to_owned().into_any();
+        slf.borrow_mut().acked = Some(yes.clone().unbind());
+        Ok(Some(room.map_or(yes, |room| room.into_bound(py))))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

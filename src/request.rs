@@ -1,10 +1,11 @@
 //! Requests that wait for their reply, and deadlines without a timer each.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
+use crate::connection::dispatch::SidMap;
 use crate::jetstream::entries::EntryShape;
 use crate::jetstream::window::AckWindow;
 
@@ -87,7 +88,7 @@ pub struct Pending {
 pub struct Requests {
     /// The subject of the shared inbox up to the token, dot included.
     pub prefix: String,
-    entries: HashMap<u64, Pending>,
+    entries: SidMap<Pending>,
     next: u64,
 }
 

@@ -2,9 +2,11 @@
 
 from asyncio import AbstractEventLoop, Future
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeVar, final
 
 from typing_extensions import disjoint_base
+
+_F = TypeVar("_F", bound=Future[Any])
 
 __all__ = [
     "BUILD",
@@ -46,6 +48,7 @@ class Message:
     _metadata: Any
     _ackd: Any
     def __new__(cls, *_args: Any, **_kwargs: Any) -> Message: ...
+    def _acknowledge(self, payload: bytes) -> Future[None] | bool | None: ...
 
 @final
 class DialedLink: ...
@@ -129,12 +132,12 @@ class Connection:
     def publish_async(
         self,
         window: AckWindow,
-        future: Future[Any],
+        future_class: type[_F],
         subject: str,
         payload: bytes,
         headers: Mapping[str, str] | None,
         granted: bool,
-    ) -> tuple[int, Future[None] | None]: ...
+    ) -> tuple[_F, Future[None] | None] | None: ...
     def open_publish(
         self, window: AckWindow, future: Future[Any], granted: bool
     ) -> tuple[str, int]: ...

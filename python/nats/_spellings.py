@@ -7,9 +7,15 @@ docs/differences.md lists all of them; they live here so that the rest reads lik
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from collections.abc import AsyncIterator, Coroutine, Generator
+from typing import Any, Optional, TypeVar
 
 from .errors import Error, InvalidCallbackTypeError
+
+_T = TypeVar("_T")
+
+# Bytes that an object is read in with `async for`.
+_PIECE = 128 * 1024
 
 
 def _callback(attribute: str) -> Any:
@@ -72,3 +78,41 @@ class AssignableCallbacks:
     reconnected_cb = _callback("_reconnected_cb")
     closed_cb = _callback("_closed_cb")
     discovered_server_cb = _callback("_discovered_server_cb")
+
+
+class ReadableResult:
+    """`await result.read()` and `async for chunk in result` beside `result.data`."""
+
+    data: Optional[bytes]
+
+    async def read(self) -> bytes:
+        """Returns the whole content, each time."""
+        return self.data or b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        data = self.data or b""
+        for start in range(0, len(data), _PIECE):
+            yield data[start : start + _PIECE]
+
+
+class Listing(Coroutine[Any, Any, list[_T]]):
+    """`async for item in store.list()` beside `await store.list()`."""
+
+    def __init__(self, coroutine: Coroutine[Any, Any, list[_T]]) -> None:
+        self._coroutine = coroutine
+
+    def __await__(self) -> Generator[Any, Any, list[_T]]:
+        return self._coroutine.__await__()
+
+    def send(self, value: Any) -> Any:
+        return self._coroutine.send(value)
+
+    def throw(self, *error: Any) -> Any:
+        return self._coroutine.throw(*error)
+
+    def close(self) -> None:
+        self._coroutine.close()
+
+    async def __aiter__(self) -> AsyncIterator[_T]:
+        for item in await self._coroutine:
+            yield item

@@ -123,6 +123,14 @@ impl Connection {
         self.event_loop.create_future.bind(py).call0()
     }
 
+    /// A future of a class derived from `asyncio.Future`.
+    pub fn create_future_of<'py>(&self, class: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        let py = class.py();
+        let arguments = PyDict::new(py);
+        arguments.set_item(intern!(py, "loop"), &self.event_loop.event_loop)?;
+        class.call((), Some(&arguments))
+    }
+
     pub fn factory(&self) -> Arc<MessageFactory> {
         Arc::clone(&lock(&self.factory))
     }

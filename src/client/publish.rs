@@ -6,6 +6,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString};
 
 use super::{Connection, status};
@@ -132,20 +133,53 @@ impl Connection {
     ) -> PyResult<Option<Py<PyAny>>> {
         let this = slf.get();
         let subject = subject_text(subject)?;
-        if !this.skip_subject_validation.load(Relaxed) {
+        this.check_sending(subject, reply)?;
+        match payload.cast_exact::<PyBytes>() {
+            Ok(payload) => this.enqueue(slf, subject, reply, payload.as_bytes(), headers),
+            Err(_) => this.enqueue(slf, subject, reply, &payload_bytes(payload)?, headers),
+        }
+    }
+
+    /// As `send_message`, without reply subject and headers.
+    pub fn send_bytes(
+        slf: &Bound<'_, Self>,
+        subject: &str,
+        payload: &[u8],
+    ) -> PyResult<Option<Py<PyAny>>> {
+        slf.get().check_sending(subject, "")?;
+        slf.get().enqueue(slf, subject, "", payload, None)
+    }
+
+    /// The connection of a client whose `publish` is our own.
+    pub fn of_native_publisher<'py>(
+        client: &Bound<'py, PyAny>,
+    ) -> PyResult<Option<Bound<'py, Self>>> {
+        static PUBLISH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = client.py();
+        let native = PUBLISH.get_or_try_init(py, || {
+            let class = py.import("nats.aio._publish")?.getattr("Publishing")?;
+            Ok::<_, PyErr>(class.getattr("publish")?.unbind())
+        })?;
+        let publish = client.getattr(intern!(py, "publish"))?;
+        match publish.getattr_opt(intern!(py, "__func__"))? {
+            Some(function) if function.is(native) => {
+                Ok(client.getattr(intern!(py, "_core"))?.cast_into::<Self>().ok())
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn check_sending(&self, subject: &str, reply: &str) -> PyResult<()> {
+        if !self.skip_subject_validation.load(Relaxed) {
             subject::check_publish(subject)?;
             if !reply.is_empty() {
                 subject::check_publish(reply)?;
             }
         }
-        match this.status.load(Relaxed) {
-            status::CLOSED => return Err(ConnectionClosedError::new_err(())),
-            status::DRAINING_PUBS => return Err(ConnectionDrainingError::new_err(())),
-            _ => this.check_process()?,
-        }
-        match payload.cast_exact::<PyBytes>() {
-            Ok(payload) => this.enqueue(slf, subject, reply, payload.as_bytes(), headers),
-            Err(_) => this.enqueue(slf, subject, reply, &payload_bytes(payload)?, headers),
+        match self.status.load(Relaxed) {
+            status::CLOSED => Err(ConnectionClosedError::new_err(())),
+            status::DRAINING_PUBS => Err(ConnectionDrainingError::new_err(())),
+            _ => self.check_process(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Publishing to a stream: requests whose reply is an acknowledgement.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::window::AckWindow;
@@ -22,23 +23,30 @@ impl Connection {
         Ok((future, token, room))
     }
 
-    /// Publishes without waiting: `future` gets the acknowledgement. Returns the token with
-    /// which to forget it, and what to await first unless it is `None`.
-    ///
-    /// The caller has seen that the window has room, or (`granted`) has been given a slot.
+    /// Publishes without waiting for the acknowledgement: returns the future that gets it, of
+    /// class `future_class`, and what to await first unless it is `None`. Returns `None` if the
+    /// window is full; `granted` says that the caller has waited for its slot.
     fn publish_async<'py>(
         slf: &Bound<'py, Self>,
         window: &Bound<'py, AckWindow>,
-        future: &Bound<'py, PyAny>,
+        future_class: &Bound<'py, PyAny>,
         subject: &Bound<'py, PyAny>,
         payload: &Bound<'py, PyAny>,
         headers: Option<&Bound<'py, PyAny>>,
         granted: bool,
-    ) -> PyResult<(u64, Option<Py<PyAny>>)> {
+    ) -> PyResult<Option<(Bound<'py, PyAny>, Option<Py<PyAny>>)>> {
+        if !granted && window.get().is_full() {
+            return Ok(None);
+        }
+        let py = slf.py();
+        let future = slf.get().create_future_of(future_class)?;
         let kind = ReplyKind::AsyncAck(window.clone().unbind());
-        let sent = Self::send_request(slf, subject, payload, headers, None, future, kind)?;
+        let (token, room) =
+            Self::send_request(slf, subject, payload, headers, None, &future, kind)?;
+        future.setattr(intern!(py, "_core"), slf)?;
+        future.setattr(intern!(py, "_token"), token)?;
         window.get().open(granted);
-        Ok(sent)
+        Ok(Some((future, room)))
     }
 
     /// Makes room for the acknowledgement of a message that the caller publishes itself:

@@ -110,9 +110,9 @@ class Msg(Message):
         :raises nats.errors.NotJSMessageError: the message has no reply subject.
         :raises nats.errors.MsgAlreadyAckdError: it has been acknowledged.
         """
-        self._check_reply()
-        await self._client.publish(self.reply)
-        self._ackd = True
+        sent = self._acknowledge(b"")
+        if sent is not True:
+            await self._finish(sent)
 
     async def ack_sync(self, timeout: float = 1.0) -> Msg:
         """Acknowledges a JetStream message and waits for the server's confirmation.
@@ -130,14 +130,14 @@ class Msg(Message):
 
         :param delay: seconds to wait before it; at once if not given.
         """
-        self._check_reply()
         payload = Msg.Ack.Nak
         if delay:
             import json
 
             payload += b" " + json.dumps({"delay": int(delay * _NANOS_PER_SECOND)}).encode()
-        await self._client.publish(self.reply, payload)
-        self._ackd = True
+        sent = self._acknowledge(payload)
+        if sent is not True:
+            await self._finish(sent, payload)
 
     async def in_progress(self) -> None:
         """Tells the server that the message is still being worked on; may be repeated."""
@@ -147,8 +147,18 @@ class Msg(Message):
 
     async def term(self) -> None:
         """Ends redelivery of the message, handled or not."""
+        sent = self._acknowledge(Msg.Ack.Term)
+        if sent is not True:
+            await self._finish(sent, Msg.Ack.Term)
+
+    async def _finish(self, sent: Any, *payload: bytes) -> None:
+        """Publishes a final acknowledgement that the core has left to us, or waits until there
+        is room for what it has sent."""
+        if sent is not None:
+            await self._client._wait_for_room(sent)
+            return
         self._check_reply()
-        await self._client.publish(self.reply, Msg.Ack.Term)
+        await self._client.publish(self.reply, *payload)
         self._ackd = True
 
     @property

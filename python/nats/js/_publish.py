@@ -24,6 +24,9 @@ _Headers = Optional[Dict[str, Any]]
 class AckFuture(asyncio.Future[api.PubAck]):
     """The acknowledgement to come of a message published with ``publish_async``."""
 
+    # A dict for each of thousands of futures would be felt.
+    __slots__ = ("_core", "_token")
+
     _core: Connection
     _token: int
 
@@ -114,19 +117,16 @@ class Publishing(JetStreamManager):
         if core is None:
             return await self._publish_async_openly(subject, payload, wait_stall, headers)
         window = self._window
-        granted = False
-        if window.is_full():
+        sent = core.publish_async(window, AckFuture, subject, payload, headers, False)
+        if sent is None:
             await self._wait_for_slot(wait_stall)
-            granted = True
-        future = AckFuture()
-        try:
-            token, room = core.publish_async(window, future, subject, payload, headers, granted)
-        except BaseException:
-            if granted:
+            try:
+                sent = core.publish_async(window, AckFuture, subject, payload, headers, True)
+            except BaseException:
                 window.return_slot()
-            raise
-        future._core = core
-        future._token = token
+                raise
+            assert sent is not None
+        future, room = sent
         if room is not None:
             await nc._wait_for_room(room)
         return future

@@ -1,0 +1,93 @@
+"""Waiting for what the ordered consumers of an object store deliver."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Optional
+
+from nats import errors
+from nats.js.errors import APIError, NotFoundError
+
+if TYPE_CHECKING:
+    from .client import JetStreamContext
+
+# Seconds without a message after which the server is asked whether there are any.
+_QUIET = 1.0
+# Answers in a row that settle nothing, after which waiting ends.
+_MAX_DOUBTS = 5
+
+
+class Feed:
+    """Tells whether an ordered consumer has more to deliver when nothing arrives.
+
+    The last message says that none is behind it. If there never was one, or it has been removed
+    while others were delivered, only the consumer's state can tell.
+    """
+
+    def __init__(self, sub: JetStreamContext.PushSubscription) -> None:
+        self._sub = sub
+        self._doubts = 0
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the subscription has stopped and all that had arrived is taken."""
+        core = self._sub._core
+        return core.stopped and core.pending_msgs == 0
+
+    async def wait(self, timeout: Optional[float] = None) -> bool:
+        """Waits until a message can be taken or the subscription has stopped; false if the
+        consumer has nothing left to deliver.
+
+        :param timeout: seconds; ``None`` waits as long as there may be something to come.
+        :raises asyncio.TimeoutError: no message in time.
+        :raises nats.js.errors.APIError: the consumer, or its stream, is gone for good.
+        :raises nats.errors.TimeoutError: the server doesn't tell what has become of it.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        while True:
+            patience = _QUIET if deadline is None else min(_QUIET, deadline - loop.time())
+            try:
+                await self._sub._ready(patience)
+            except asyncio.TimeoutError:
+                if deadline is not None and loop.time() >= deadline:
+                    raise
+            else:
+                self._doubts = 0
+                return True
+            # What has become of the consumer shows when the connection is back.
+            if self._sub._conn.is_connected and await self._is_exhausted():
+                return False
+
+    async def _is_exhausted(self) -> bool:
+        sub = self._sub
+        is_gone = False
+        try:
+            info = await sub.consumer_info()
+        except (APIError, errors.TimeoutError) as error:
+            self._doubts += 1
+            if self._doubts == _MAX_DOUBTS:
+                raise
+            is_gone = isinstance(error, NotFoundError)
+        else:
+            if info.num_pending:
+                self._doubts = 0
+                return False
+            if info.delivered is None or info.delivered.consumer_seq == 0:
+                return True
+            # Delivered, but perhaps lost on the way: a new consumer settles that.
+            self._doubts += 1
+            if self._doubts == _MAX_DOUBTS:
+                return True
+            is_gone = True
+        if is_gone:
+            await sub._jsi.reset_ordered_consumer(sub._core.stream_seq + 1)
+        return False
+
+    async def end(self) -> None:
+        """Ends the subscription, however things are."""
+        try:
+            await self._sub.unsubscribe()
+        except errors.Error:
+            # It has ended with the connection, or is about to.
+            pass

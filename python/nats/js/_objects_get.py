@@ -1,0 +1,91 @@
+"""Reading the content of objects."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Optional
+
+from nats._core import ObjectReader
+from nats.errors import ConnectionClosedError
+from nats.js import api
+from nats.js.errors import DigestMismatchError
+
+from ._objects_feed import Feed
+
+if TYPE_CHECKING:
+    from .client import JetStreamContext
+
+# Bytes taken in one go; then they are written, or other tasks have a turn.
+_PIECE = 1024 * 1024
+
+Write = Callable[[bytes], Any]
+
+
+def writer_of(file: Any) -> Write:
+    """Returns what writes bytes to a file object, be it a text file."""
+    file = getattr(file, "buffer", file)
+    if isinstance(file, io.RawIOBase):
+        return lambda data: _write_all(file, data)
+    write: Write = file.write
+    return write
+
+
+def _write_all(file: io.RawIOBase, data: bytes) -> None:
+    """Writes to a file without a buffer, which takes what it can at a time."""
+    rest = memoryview(data)
+    while rest:
+        count = file.write(rest)
+        if count is None:
+            raise BlockingIOError("nats: the file takes no more without blocking")
+        rest = rest[count:]
+
+
+async def read_content(
+    js: JetStreamContext, subject: str, info: api.ObjectInfo, write: Optional[Write]
+) -> bytes:
+    """Returns the content of an object, or has it written in pieces and returns nothing.
+
+    :param subject: that of the object's chunks.
+    :raises nats.js.errors.DigestMismatchError: there is more or less of it than there should
+        be, or something else.
+    """
+    sub = await js.subscribe(subject, ordered_consumer=True)
+    feed = Feed(sub)
+    try:
+        reader = ObjectReader(sub._core)
+        size = await _read(reader, feed, write)
+    finally:
+        await feed.end()
+    if info.size not in (size, None) or not _is_digest(info.digest, reader.digest()):
+        raise DigestMismatchError
+    return b"" if write else reader.take()
+
+
+async def _read(reader: ObjectReader, feed: Feed, write: Optional[Write]) -> int:
+    """Reads until nothing is left; returns how many bytes there were."""
+    loop = asyncio.get_running_loop()
+    size = 0
+    while not reader.is_complete:
+        count = reader.pull(_PIECE)
+        size += count
+        if count and write:
+            await loop.run_in_executor(None, write, reader.take())
+        elif count >= _PIECE:
+            await asyncio.sleep(0)
+        elif not reader.is_complete:
+            if feed.has_ended:
+                raise ConnectionClosedError
+            if not await feed.wait():
+                break
+    return size
+
+
+def _is_digest(text: Optional[str], digest: bytes) -> bool:
+    """Whether text like `SHA-256=<URL-safe base64>` (ADR-20) is the digest."""
+    try:
+        return base64.urlsafe_b64decode((text or "").partition("=")[2]) == digest
+    except ValueError:
+        return False

@@ -1,0 +1,149 @@
+"""Writing the content of objects."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, Union
+
+from nats import errors
+from nats.js import api
+
+if TYPE_CHECKING:
+    from .client import JetStreamContext
+
+_T = TypeVar("_T")
+
+# What may be unacknowledged of one object.
+_MAX_BYTES = 4 * 1024 * 1024
+_MAX_CHUNKS = 256
+# Bytes read from a file in one go, if several chunks fit in.
+_BLOCK = 1024 * 1024
+
+_ReadInto = Callable[[bytearray], int]
+_Block = Union[bytes, "memoryview[int]"]
+
+
+def content_of(data: Any) -> Union[_Block, _ReadInto]:
+    """Returns what is to be put: bytes, or the function that reads them from a file object.
+
+    :raises TypeError: it is neither text nor bytes nor a file object.
+    """
+    if isinstance(data, str):
+        return data.encode()
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, (bytearray, memoryview)):
+        return memoryview(data).cast("B")
+    # A text file has its bytes underneath.
+    if not hasattr(data, "readinto"):
+        data = getattr(data, "buffer", None)
+    if not hasattr(data, "readinto"):
+        raise TypeError("nats: invalid type for object store")
+    readinto: _ReadInto = data.readinto
+    return readinto
+
+
+async def blocks_of(
+    content: Union[_Block, _ReadInto], chunk_size: int
+) -> AsyncIterator[_Block]:
+    """Yields the content in blocks that make whole chunks, but for those at which a file gives
+    less than it is asked for. A block is valid until the next one is asked for."""
+    if not callable(content):
+        yield content
+        return
+    run = asyncio.get_running_loop().run_in_executor
+    buffer = bytearray(chunk_size * max(_BLOCK // chunk_size, 1))
+    while count := await run(None, content, buffer):
+        with memoryview(buffer)[:count] as block:
+            yield block
+
+
+async def run_to_end(work: Coroutine[Any, Any, _T]) -> _T:
+    """Awaits work that must not stop halfway: a cancelled caller waits for its end, too."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        await asyncio.wait((task,))
+    except asyncio.CancelledError:
+        await asyncio.wait((task,))
+        if not task.cancelled():
+            # Asked for, so that it doesn't count as forgotten.
+            task.exception()
+        raise
+    return task.result()
+
+
+class ChunkPublisher:
+    """Publishes the chunks of one object, the next ones before the last are acknowledged.
+
+    ``subject`` is that of the chunks; ``size`` in bytes, ``count`` and ``digest`` (SHA-256) tell
+    of what has been published.
+    """
+
+    def __init__(self, js: JetStreamContext, subject: str, chunk_size: int) -> None:
+        self.subject = subject
+        self.size = 0
+        self.count = 0
+        self._js = js
+        self._chunk_size = chunk_size
+        self._hasher = hashlib.sha256()
+        self._acks: deque[tuple[asyncio.Future[api.PubAck], int]] = deque()
+        self._unacknowledged = 0
+
+    @property
+    def digest(self) -> bytes:
+        return self._hasher.digest()
+
+    async def publish(self, block: _Block) -> None:
+        """Publishes a block in chunks. Waits while too much is unacknowledged.
+
+        :raises nats.js.errors.Error: a chunk was refused.
+        :raises nats.errors.TimeoutError: a chunk wasn't acknowledged in time.
+        """
+        js = self._js
+        for start in range(0, len(block), self._chunk_size):
+            # Where a whole `bytes` object is one chunk, nothing is copied here.
+            chunk = bytes(block[start : start + self._chunk_size])
+            self._hasher.update(chunk)
+            self.size += len(chunk)
+            self.count += 1
+            ack = await js.publish_async(self.subject, chunk, wait_stall=js._timeout)
+            self._acks.append((ack, len(chunk)))
+            self._unacknowledged += len(chunk)
+            if self._unacknowledged >= _MAX_BYTES or len(self._acks) >= _MAX_CHUNKS:
+                # Down to the half, so that it isn't one wake-up for each chunk.
+                await self._settle(_MAX_BYTES // 2, _MAX_CHUNKS // 2)
+
+    async def finish(self) -> None:
+        """Waits until every chunk is acknowledged; raises as :meth:`publish` does."""
+        await self._settle(0, 0)
+
+    async def _settle(self, max_bytes: int, max_chunks: int) -> None:
+        acks = self._acks
+        while len(acks) > max_chunks or self._unacknowledged > max_bytes:
+            ack, size = acks[0]
+            if not ack.done():
+                await asyncio.wait((ack,), timeout=self._js._timeout)
+                if not ack.done():
+                    raise errors.TimeoutError
+            acks.popleft()
+            self._unacknowledged -= size
+            ack.result()
+
+    async def discard(self, stream: str) -> None:
+        """Removes what has been published from the stream."""
+        for ack, _ in self._acks:
+            if not ack.cancel():
+                # Asked for, so that it doesn't count as forgotten.
+                ack.exception()
+        self._acks.clear()
+        if self.count:
+            # A purge can overtake messages, and acknowledgements may never come after a
+            # reconnect. When this one has been dealt with, those before it have been, too.
+            try:
+                await self._js.publish(self.subject)
+            except errors.Error:
+                pass
+        await self._js.purge_stream(stream, subject=self.subject)

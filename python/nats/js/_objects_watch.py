@@ -1,0 +1,108 @@
+"""Watchers of object stores."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any, Optional
+
+from nats.errors import TimeoutError
+from nats.js import api
+
+from ._kv_watch import StopIterSentinel
+from ._objects_feed import Feed
+
+if TYPE_CHECKING:
+    from .client import JetStreamContext
+    from .object_store import ObjectStore
+
+
+class ObjectWatcher:
+    """The changes of a store: made by :meth:`ObjectStore.watch`, read with ``async for`` or
+    :meth:`updates`. ``None`` marks the end of the objects that were there at the start."""
+
+    __module__ = "nats.js.object_store"
+    __qualname__ = "ObjectStore.ObjectWatcher"
+
+    STOP_ITER = StopIterSentinel()
+
+    _sub: JetStreamContext.PushSubscription
+    _feed: Feed
+
+    def __init__(self, js: ObjectStore) -> None:
+        self._js = js
+        self._ignore_deletes = False
+        # Whether the `None` has been handed out, or is none to be.
+        self._init_done = False
+        self._none_due = False
+
+    def _start(self, sub: JetStreamContext.PushSubscription) -> None:
+        self._sub = sub
+        self._feed = Feed(sub)
+
+    async def stop(self) -> None:
+        """Ends the watch; updates that have arrived can still be read.
+
+        :raises nats.errors.BadSubscriptionError: it has ended already.
+        """
+        await self._sub.unsubscribe()
+
+    async def updates(self, timeout: Optional[float] = 5.0) -> Optional[api.ObjectInfo]:
+        """Returns the next change, ``None`` at the end of those that were there at the start.
+
+        :param timeout: seconds; ``None`` for ever.
+        :raises nats.errors.TimeoutError: no change in time.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = None if timeout is None else loop.time() + timeout
+        while True:
+            update = await self._pop()
+            if not isinstance(update, StopIterSentinel):
+                return update
+            remaining = None if deadline is None else deadline - loop.time()
+            if self._feed.has_ended:
+                # Nothing will come, but the caller has asked for that long.
+                await asyncio.sleep(max(remaining or 0.0, 0.0))
+                raise TimeoutError
+            try:
+                await self._wait(remaining)
+            except asyncio.TimeoutError:
+                raise TimeoutError from None
+
+    async def _wait(self, timeout: Optional[float]) -> None:
+        if self._init_done:
+            await self._sub._ready(timeout)
+        elif not await self._feed.wait(timeout):
+            # What was there has gone meanwhile.
+            self._none_due = True
+
+    async def _pop(self) -> Any:
+        """Returns the next of what has arrived, `STOP_ITER` if that's nothing."""
+        while True:
+            if self._none_due:
+                self._none_due = False
+                self._init_done = True
+                return None
+            msg = self._sub._core.pop()
+            if msg is None:
+                return self.STOP_ITER
+            self._none_due = not self._init_done and msg.metadata.num_pending == 0
+            try:
+                info = api.ObjectInfo.from_response(json.loads(msg.data))
+            except Exception as error:
+                await self._sub._report(error)
+                continue
+            if not (self._ignore_deletes and info.deleted):
+                return info
+
+    def __aiter__(self) -> ObjectWatcher:
+        return self
+
+    async def __anext__(self) -> Optional[api.ObjectInfo]:
+        while True:
+            update = await self._pop()
+            if not isinstance(update, StopIterSentinel):
+                return update
+            if self._feed.has_ended:
+                raise StopAsyncIteration
+            await self._wait(None)

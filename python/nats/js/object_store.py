@@ -1,0 +1,424 @@
+"""Object stores: content of any size under a name (ADR-20)."""
+
+# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import io
+import json
+import re
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Union
+
+from nats._spellings import Listing, ReadableResult
+from nats.errors import ConnectionClosedError, Error
+from nats.js import api
+from nats.js.errors import (
+    BadObjectMetaError,
+    DigestMismatchError,
+    LinkIsABucketError,
+    NotFoundError,
+    ObjectAlreadyExists,
+    ObjectDeletedError,
+    ObjectNotFoundError,
+)
+from nats.js.kv import MSG_ROLLUP_SUBJECT, StopIterSentinel
+
+from ._objects_get import read_content, writer_of
+from ._objects_put import ChunkPublisher, blocks_of, content_of, run_to_end
+from ._objects_watch import ObjectWatcher as _ObjectWatcher
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
+__all__ = [
+    "MSG_ROLLUP_SUBJECT",
+    "OBJ_ALL_CHUNKS_PRE_TEMPLATE",
+    "OBJ_ALL_META_PRE_TEMPLATE",
+    "OBJ_CHUNKS_PRE_TEMPLATE",
+    "OBJ_DEFAULT_CHUNK_SIZE",
+    "OBJ_DIGEST_TEMPLATE",
+    "OBJ_DIGEST_TYPE",
+    "OBJ_META_PRE_TEMPLATE",
+    "OBJ_NO_PENDING",
+    "OBJ_STREAM_TEMPLATE",
+    "VALID_BUCKET_RE",
+    "VALID_KEY_RE",
+    "BadObjectMetaError",
+    "DigestMismatchError",
+    "LinkIsABucketError",
+    "NotFoundError",
+    "ObjectAlreadyExists",
+    "ObjectDeletedError",
+    "ObjectNotFoundError",
+    "ObjectStore",
+    "StopIterSentinel",
+]
+
+VALID_BUCKET_RE = re.compile(r"^[a-zA-Z0-9_-]+$")
+VALID_KEY_RE = re.compile(r"^[-/_=\.a-zA-Z0-9]+$")
+
+OBJ_STREAM_TEMPLATE = "OBJ_{bucket}"
+OBJ_ALL_CHUNKS_PRE_TEMPLATE = "$O.{bucket}.C.>"
+OBJ_ALL_META_PRE_TEMPLATE = "$O.{bucket}.M.>"
+OBJ_CHUNKS_PRE_TEMPLATE = "$O.{bucket}.C.{obj}"
+OBJ_META_PRE_TEMPLATE = "$O.{bucket}.M.{obj}"
+OBJ_NO_PENDING = "0"
+OBJ_DEFAULT_CHUNK_SIZE = 128 * 1024  # bytes
+OBJ_DIGEST_TYPE = "SHA-256="
+OBJ_DIGEST_TEMPLATE = OBJ_DIGEST_TYPE + "{digest}"
+
+
+def _now() -> str:
+    return datetime.now(timezone.utc).isoformat()
+
+
+class ObjectStore:
+    """A store for objects; made by :meth:`nats.js.JetStreamContext.object_store` or
+    ``create_object_store``.
+
+    Every method raises, besides what it says itself, :class:`nats.errors.TimeoutError` if the
+    server doesn't answer within the context's timeout, and
+    :class:`nats.js.errors.APIError` if it refuses.
+
+    ::
+
+        obs = await js.create_object_store("files")
+        with open("report.pdf", "rb") as file:
+            info = await obs.put("report.pdf", file)
+        result = await obs.get("report.pdf")
+        print(len(result.data), info.digest)
+    """
+
+    @dataclass
+    class ObjectResult(ReadableResult):
+        """An object: what is known of it, and its content unless that was written to a file."""
+
+        info: api.ObjectInfo
+        data: Optional[bytes] = b""
+
+    @dataclass(frozen=True)
+    class ObjectStoreStatus:
+        """State and configuration of a store."""
+
+        stream_info: api.StreamInfo
+        bucket: str
+
+        @property
+        def description(self) -> Optional[str]:
+            """What was said about the store when it was created."""
+            return self.stream_info.config.description
+
+        @property
+        def ttl(self) -> Optional[float]:
+            """Seconds that objects are kept; ``None`` or 0 if there is no limit."""
+            return self.stream_info.config.max_age
+
+        @property
+        def storage_type(self) -> Optional[api.StorageType]:
+            """Where the server keeps the objects."""
+            return self.stream_info.config.storage
+
+        @property
+        def replicas(self) -> Optional[int]:
+            """On how many servers they are."""
+            return self.stream_info.config.num_replicas
+
+        @property
+        def sealed(self) -> bool:
+            """Whether the store can't be changed any more."""
+            return self.stream_info.config.sealed  # type: ignore[return-value]
+
+        @property
+        def size(self) -> int:
+            """Bytes that all objects take, with their meta data."""
+            return self.stream_info.state.bytes
+
+    ObjectWatcher = _ObjectWatcher
+
+    def __init__(
+        self,
+        name: str,
+        stream: str,
+        js: JetStreamContext,
+    ) -> None:
+        self._name = name
+        self._stream = stream
+        self._js = js
+
+    def _chunk_subject(self, nuid: str) -> str:
+        return OBJ_CHUNKS_PRE_TEMPLATE.format(bucket=self._name, obj=nuid)
+
+    def _meta_subject(self, name: str) -> str:
+        encoded = base64.urlsafe_b64encode(name.encode()).decode()
+        return OBJ_META_PRE_TEMPLATE.format(bucket=self._name, obj=encoded)
+
+    async def _publish_meta(self, name: str, info: api.ObjectInfo) -> None:
+        """Replaces what is known of an object."""
+        await self._js.publish(
+            self._meta_subject(name),
+            json.dumps(info.as_dict()).encode(),
+            headers={api.Header.ROLLUP: MSG_ROLLUP_SUBJECT},
+        )
+
+    async def _purge_chunks(self, nuid: str) -> None:
+        await self._js.purge_stream(self._stream, subject=self._chunk_subject(nuid))
+
+    async def get_info(
+        self,
+        name: str,
+        show_deleted: Optional[bool] = False,
+    ) -> api.ObjectInfo:
+        """Returns what is known of an object.
+
+        :param show_deleted: of a deleted one, too.
+        :raises nats.js.errors.ObjectNotFoundError: there is no such object.
+        :raises nats.js.errors.BadObjectMetaError: what is stored makes no sense.
+        """
+        try:
+            msg = await self._js.get_last_msg(self._stream, self._meta_subject(name))
+        except NotFoundError:
+            raise ObjectNotFoundError from None
+        try:
+            info = api.ObjectInfo.from_response(json.loads(msg.data or b""))
+        except Exception as error:
+            raise BadObjectMetaError from error
+        if info.deleted and not show_deleted:
+            raise ObjectNotFoundError
+        return info
+
+    async def get(
+        self,
+        name: str,
+        writeinto: Optional[io.BufferedIOBase] = None,
+        show_deleted: Optional[bool] = False,
+    ) -> ObjectResult:
+        """Returns an object; of a link, the object that it leads to.
+
+        :param writeinto: a file object that the content is written to as it comes in, in a
+            thread of the loop's default executor. The result has no ``data`` then. What was
+            written has to be thrown away if this raises.
+        :param show_deleted: give a deleted object without content instead of raising.
+        :raises nats.js.errors.ObjectNotFoundError: there is no such object.
+        :raises nats.js.errors.BadObjectMetaError: what is known of it makes no sense.
+        :raises nats.js.errors.DigestMismatchError: the content isn't what was put, or parts of
+            it are missing; it may have been replaced or deleted while it was read.
+        :raises nats.js.errors.LinkIsABucketError: the object is a link to a whole store.
+        :raises nats.js.errors.BucketNotFoundError: it is a link to a store that isn't there.
+        """
+        info = await self.get_info(name, show_deleted)
+        if not info.nuid:
+            raise BadObjectMetaError
+        link = info.options.link if info.options else None
+        if link is not None:
+            if not link.name:
+                raise LinkIsABucketError
+            store = await self._js.object_store(link.bucket)
+            return await store.get(link.name, writeinto)
+        if info.size == 0:
+            return self.ObjectResult(info=info)
+        write = None if writeinto is None else writer_of(writeinto)
+        data = await read_content(self._js, self._chunk_subject(info.nuid), info, write)
+        return self.ObjectResult(info=info, data=data)
+
+    async def put(
+        self,
+        name: str,
+        data: Union[str, bytes, io.BufferedIOBase],
+        meta: Optional[api.ObjectMeta] = None,
+    ) -> api.ObjectInfo:
+        """Stores an object; it takes the place of one with the same name once it is complete.
+
+        If this raises or is cancelled, what it has stored is removed and an older object stays.
+
+        :param data: text, bytes, or a file object, which is read to its end with ``readinto``
+            in a thread of the loop's default executor, about a megabyte at a time.
+        :param meta: description and headers, and in its ``options`` the size of the chunks in
+            bytes or a link. A name in it counts if ``name`` is empty; else it is replaced.
+        :raises TypeError: the data is something else.
+        :raises nats.js.errors.APIError: the server refuses a chunk, e.g. because the store is
+            full or sealed.
+        :raises nats.errors.MaxPayloadError: the chunks are larger than the server allows.
+        """
+        if meta is None:
+            meta = api.ObjectMeta(name=name)
+        elif len(name) > 0:
+            meta.name = name
+        if meta.options is None:
+            meta.options = api.ObjectMetaOptions(max_chunk_size=OBJ_DEFAULT_CHUNK_SIZE)
+        chunk_size = meta.options.max_chunk_size or OBJ_DEFAULT_CHUNK_SIZE
+        if chunk_size < 0:
+            raise ValueError("nats: negative chunk size")
+        info = api.ObjectInfo(
+            name=meta.name,  # type: ignore[arg-type]
+            description=meta.description,
+            headers=meta.headers,
+            options=meta.options,
+            bucket=self._name,
+            nuid=self._js._nc._nuid.next().decode(),
+            mtime=_now(),
+        )
+        replaced: Optional[api.ObjectInfo] = None
+        try:
+            replaced = await self.get_info(info.name)
+        except NotFoundError:
+            pass
+        content = content_of(data)
+
+        chunks = ChunkPublisher(self._js, self._chunk_subject(info.nuid), chunk_size)
+        try:
+            async with aclosing(blocks_of(content, chunk_size)) as blocks:
+                async for block in blocks:
+                    await chunks.publish(block)
+            await chunks.finish()
+        except (Exception, asyncio.CancelledError) as error:
+            try:
+                await run_to_end(chunks.discard(self._stream))
+            except Error:
+                # Whoever is cancelled must not get something else for it.
+                if isinstance(error, Exception):
+                    raise
+            raise
+        info.size = chunks.size
+        info.chunks = chunks.count
+        encoded = base64.urlsafe_b64encode(chunks.digest).decode()
+        info.digest = OBJ_DIGEST_TEMPLATE.format(digest=encoded)
+        await run_to_end(self._commit(info, replaced))
+        info.mtime = _now()
+        return info
+
+    async def _commit(self, info: api.ObjectInfo, replaced: Optional[api.ObjectInfo]) -> None:
+        """Makes chunks an object."""
+        try:
+            await self._publish_meta(info.name, info)
+        except Exception:
+            # If it's the acknowledgement that got lost, the object is there and needs its chunks.
+            if not await self._is_latest(info):
+                await self._purge_chunks(info.nuid)
+                raise
+        if replaced is not None:
+            await self._purge_chunks(replaced.nuid)
+
+    async def _is_latest(self, info: api.ObjectInfo) -> bool:
+        try:
+            latest = await self.get_info(info.name, show_deleted=True)
+        except ObjectNotFoundError:
+            return False
+        return latest.nuid == info.nuid
+
+    async def status(self) -> ObjectStoreStatus:
+        """Returns state and configuration of the store."""
+        info = await self._js.stream_info(self._stream)
+        return self.ObjectStoreStatus(stream_info=info, bucket=self._name)
+
+    async def seal(self) -> None:
+        """Makes the store read-only, for good."""
+        info = await self._js.stream_info(self._stream)
+        info.config.sealed = True
+        await self._js.update_stream(info.config)
+
+    async def update_meta(
+        self,
+        name: str,
+        meta: api.ObjectMeta,
+    ) -> None:
+        """Replaces description and headers of an object; its options stay.
+
+        :param meta: has to have the same name: objects can't be renamed, as with nats-py.
+        :raises nats.js.errors.ObjectDeletedError: there is no such object.
+        :raises nats.js.errors.ObjectAlreadyExists: ``meta`` has another name.
+        """
+        try:
+            info = await self.get_info(name)
+        except ObjectNotFoundError:
+            raise ObjectDeletedError from None
+        if meta.name != name:
+            raise ObjectAlreadyExists
+        info.description = meta.description
+        info.headers = meta.headers
+        await self._publish_meta(name, info)
+
+    async def watch(
+        self,
+        ignore_deletes: bool = False,
+        include_history: bool = False,
+        meta_only: bool = False,
+        updates_only: bool = False,
+    ) -> ObjectWatcher:
+        """Watches the store: first the objects that are there, then ``None``, then every change.
+
+        :param ignore_deletes: no deleted objects.
+        :param include_history: all that the stream has, which for each name is the latest.
+        :param meta_only: accepted for compatibility, without effect: watchers never read content.
+        :param updates_only: changes from now on only, and no ``None``.
+        """
+        watcher = self.ObjectWatcher(self)
+        watcher._ignore_deletes = ignore_deletes
+        all_meta = OBJ_ALL_META_PRE_TEMPLATE.format(bucket=self._name)
+        policy: Optional[api.DeliverPolicy] = None
+        try:
+            await self._js.get_last_msg(self._stream, all_meta)
+        except NotFoundError:
+            # No message will say that it is the last of those that are there.
+            watcher._none_due = not updates_only
+        if updates_only:
+            watcher._init_done = True
+            policy = api.DeliverPolicy.NEW
+        elif not include_history:
+            policy = api.DeliverPolicy.LAST_PER_SUBJECT
+        watcher._start(
+            await self._js.subscribe(all_meta, ordered_consumer=True, deliver_policy=policy)
+        )
+        return watcher
+
+    async def delete(self, name: str) -> None:
+        """Deletes an object; that there was one can still be seen.
+
+        :raises nats.js.errors.ObjectNotFoundError: there is no such object.
+        :raises nats.js.errors.BadObjectMetaError: what is known of it makes no sense.
+        """
+        info = await self.get_info(name)
+        if not info.nuid:
+            raise BadObjectMetaError
+        info.deleted = True
+        info.size = 0
+        info.chunks = 0
+        info.digest = ""
+        info.mtime = ""
+        await run_to_end(self._delete(name, info))
+
+    async def _delete(self, name: str, info: api.ObjectInfo) -> None:
+        try:
+            await self._publish_meta(name, info)
+        finally:
+            # Even so: a store that is full has room for the mark after that.
+            await self._purge_chunks(info.nuid)
+
+    def list(self, ignore_deletes: bool = False) -> Coroutine[Any, Any, List[api.ObjectInfo]]:
+        """Returns the objects, oldest first: ``await obs.list()`` gives them as a list, and
+        ``async for info in obs.list()`` one by one.
+
+        :param ignore_deletes: no deleted objects.
+        :raises nats.js.errors.NotFoundError: there are none.
+        """
+        return Listing(self._list(ignore_deletes))
+
+    async def _list(self, ignore_deletes: bool) -> List[api.ObjectInfo]:
+        watcher = await self.watch(ignore_deletes=ignore_deletes)
+        infos: List[api.ObjectInfo] = []
+        try:
+            async for info in watcher:
+                if info is None:
+                    break
+                infos.append(info)
+            else:
+                raise ConnectionClosedError
+        finally:
+            await watcher._feed.end()
+        if not infos:
+            raise NotFoundError
+        return infos
