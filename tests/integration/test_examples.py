@@ -12,10 +12,18 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 EXPECTED = {
     "graceful_shutdown": "handled: 100",
+    "kv_config": "history: ['4', '8']",
+    "micro_service": "error:     400 division by zero",
+    "object_store": "",
+    "ordered_reader": "read 1000 lines, in order: True",
     "publish_subscribe": "iterator: greet.sue hi",
+    "publisher_dedup": "many:     2000 messages stored",
+    "pull_worker": "20 jobs done, each once: True",
+    "push_worker": "unacknowledged: 0",
     "queue_group": "3000 of 3000 messages handled",
     "request_reply": "nobody there:   nats: no responders available for request",
     "resilient_client": "received:     written while disconnected",
+    "stream_setup": "deleted:  stream not found",
 }
 
 
