@@ -14,7 +14,7 @@ EXPECTED = {
     "graceful_shutdown": "handled: 100",
     "kv_config": "history: ['4', '8']",
     "micro_service": "error:     400 division by zero",
-    "object_store": "",
+    "object_store": "identical:  True",
     "ordered_reader": "read 1000 lines, in order: True",
     "publish_subscribe": "iterator: greet.sue hi",
     "publisher_dedup": "many:     2000 messages stored",

@@ -7,7 +7,19 @@
 //! peer queue   --url U --subject S --queue Q --members N [--count N] [--idle SECONDS]
 //! peer headers --url U --subject S [--reply R] [--header NAME=VALUE ...] [--payload TEXT]
 //! peer request --url U --subject S [--header NAME=VALUE ...] [--payload TEXT] [--timeout SECONDS]
+//!
+//! peer kv-create     --url U --bucket B [--history N]
+//! peer kv-put        --url U --bucket B --key K [--payload TEXT]
+//! peer kv-get, kv-delete, kv-purge --url U --bucket B --key K
+//! peer kv-keys       --url U --bucket B
+//! peer object-create, object-list  --url U --bucket B
+//! peer object-put    --url U --bucket B --name N --file PATH [--description TEXT] [--chunk-size BYTES]
+//! peer object-get    --url U --bucket B --name N --file PATH
+//! peer object-link   --url U --bucket B --name N --to NAME
+//! peer object-info, object-delete  --url U --bucket B --name N
 //! ```
+
+mod buckets;
 
 use std::time::Duration;
 
@@ -29,6 +41,9 @@ async fn main() -> Result<(), Error> {
         "queue" => queue(&args, client).await,
         "headers" => publish(&args, client).await,
         "request" => request(&args, client).await,
+        mode if mode.starts_with("kv-") || mode.starts_with("object-") => {
+            buckets::run(&args, async_nats::jetstream::new(client)).await
+        }
         other => Err(format!("unknown mode {other:?}").into()),
     }
 }

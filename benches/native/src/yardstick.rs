@@ -1,6 +1,10 @@
-//! The native yardstick: the workloads of `benches/workload.py` on async-nats, and the feeder and
+//! The native yardstick: the workloads of `benches/workload*.py` on async-nats, and the feeder and
 //! responder at the other end of the Python ones. Each measurement prints one line of JSON.
 
+mod jetstream;
+mod stores;
+
+use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -34,6 +38,9 @@ async fn run(args: &Args) -> Result<(), Error> {
         "feed" => feed(args).await,
         "request" => request(args).await,
         "respond" => respond(args).await,
+        mode if mode.starts_with("js-") => jetstream::run(args).await,
+        mode if mode.starts_with("kv-") => stores::run_key_value(args).await,
+        mode if mode.starts_with("object-") => stores::run_object(args).await,
         other => Err(format!("unknown mode {other:?}").into()),
     }
 }
@@ -188,23 +195,42 @@ async fn request(args: &Args) -> Result<(), Error> {
         client.request(subject.clone(), payload.clone()).await?;
     }
 
-    let left = Arc::new(AtomicU64::new(count));
     let watch = Stopwatch::new();
+    let micros = in_flight(count, inflight, move |_| {
+        let (client, subject, payload) = (client.clone(), subject.clone(), payload.clone());
+        async move {
+            client.request(subject, payload).await?;
+            Ok(())
+        }
+    })
+    .await?;
+    let mut fields = watch.report(count);
+    add_percentiles(&mut fields, micros);
+    emit(&Value::Object(fields));
+    Ok(())
+}
+
+/// Calls `once` for every number below `count`, `inflight` at a time; the microseconds each took.
+async fn in_flight<F, R>(count: u64, inflight: u64, once: F) -> Result<Vec<f64>, Error>
+where
+    F: Fn(u64) -> R + Clone + Send + 'static,
+    R: Future<Output = Result<(), Error>> + Send + 'static,
+{
+    let next = Arc::new(AtomicU64::new(0));
     let workers: Vec<_> = (0..inflight)
         .map(|_| {
-            let (client, subject, payload) = (client.clone(), subject.clone(), payload.clone());
-            let left = Arc::clone(&left);
+            let (next, once) = (Arc::clone(&next), once.clone());
             tokio::spawn(async move {
                 let mut micros = Vec::new();
-                while left
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1))
-                    .is_ok()
-                {
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return Ok::<_, Error>(micros);
+                    }
                     let asked = Instant::now();
-                    client.request(subject.clone(), payload.clone()).await?;
+                    once(number).await?;
                     micros.push(asked.elapsed().as_secs_f64() * 1e6);
                 }
-                Ok::<_, Error>(micros)
             })
         })
         .collect();
@@ -212,10 +238,7 @@ async fn request(args: &Args) -> Result<(), Error> {
     for worker in workers {
         micros.extend(worker.await??);
     }
-    let mut fields = watch.report(count);
-    add_percentiles(&mut fields, micros);
-    emit(&Value::Object(fields));
-    Ok(())
+    Ok(micros)
 }
 
 fn add_percentiles(fields: &mut Map<String, Value>, mut micros: Vec<f64>) {

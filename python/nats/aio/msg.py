@@ -151,7 +151,7 @@ class Msg(Message):
         if sent is not True:
             await self._finish(sent, Msg.Ack.Term)
 
-    async def _finish(self, sent: Any, *payload: bytes) -> None:
+    async def _finish(self, sent: Any, *payload: Any) -> None:
         """Publishes a final acknowledgement that the core has left to us, or waits until there
         is room for what it has sent."""
         if sent is not None:

@@ -310,12 +310,13 @@ def _finish(handler: Any, waits_for: Any) -> Generator[Any, Any, None]:
     """Awaits a handler that the core has run up to its first suspension; `waits_for` is `None`
     where the core left an unusual awaitable alone."""
     if waits_for is not None or isinstance(handler, types.CoroutineType):
+        step: Any = waits_for
         while True:
             try:
-                yield waits_for
+                yield step
             except BaseException as error:
                 try:
-                    waits_for = handler.throw(error)
+                    step = handler.throw(error)
                 except StopIteration:
                     return
             else:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar, Union
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
 
 from nats import errors
 from nats.js import api
@@ -36,7 +36,7 @@ def content_of(data: Any) -> Union[_Block, _ReadInto]:
     if isinstance(data, bytes):
         return data
     if isinstance(data, (bytearray, memoryview)):
-        return memoryview(data).cast("B")
+        return memoryview(cast("bytearray", data)).cast("B")
     # A text file has its bytes underneath.
     if not hasattr(data, "readinto"):
         data = getattr(data, "buffer", None)
@@ -48,7 +48,7 @@ def content_of(data: Any) -> Union[_Block, _ReadInto]:
 
 async def blocks_of(
     content: Union[_Block, _ReadInto], chunk_size: int
-) -> AsyncIterator[_Block]:
+) -> AsyncGenerator[_Block, None]:
     """Yields the content in blocks that make whole chunks, but for those at which a file gives
     less than it is asked for. A block is valid until the next one is asked for."""
     if not callable(content):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional, Union
 
 from nats.errors import TimeoutError
 from nats.js import api
@@ -76,7 +76,7 @@ class ObjectWatcher:
             # What was there has gone meanwhile.
             self._none_due = True
 
-    async def _pop(self) -> Any:
+    async def _pop(self) -> Union[api.ObjectInfo, StopIterSentinel, None]:
         """Returns the next of what has arrived, `STOP_ITER` if that's nothing."""
         while True:
             if self._none_due:

@@ -96,7 +96,7 @@ class Publishing(JetStreamManager):
         payload: bytes = b"",
         wait_stall: Optional[float] = None,
         stream: Optional[str] = None,
-        headers: Optional[Dict] = None,  # type: ignore[type-arg]
+        headers: Optional[Dict[str, Any]] = None,
         msg_ttl: Optional[float] = None,
     ) -> asyncio.Future[api.PubAck]:
         """Publishes a message to a stream and returns a future for its acknowledgement.
@@ -159,11 +159,12 @@ class Publishing(JetStreamManager):
         self._window.wait_for_slot(slot)
         try:
             await asyncio.wait_for(slot, timeout)
-        except (asyncio.TimeoutError, asyncio.CancelledError):
+        except BaseException as error:
             if slot.done() and not slot.cancelled():
                 self._window.return_slot()
-            # A cancelled caller gets this, too, as in nats-py.
-            raise TooManyStalledMsgsError from None
+            if isinstance(error, asyncio.TimeoutError):
+                raise TooManyStalledMsgsError from None
+            raise
 
     def publish_async_pending(self) -> int:
         """Returns how many messages of :meth:`publish_async` are unacknowledged."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _NANOS_PER_SECOND = 1_000_000_000
 # A pull request ends that much before its `fetch` does, so that the server's word is heard.
 _EXPIRY_MARGIN = 100_000
+# The same in seconds: a request has to live for two heartbeats.
+_HEARTBEAT_MARGIN = 2 * _EXPIRY_MARGIN / _NANOS_PER_SECOND
 
 
 class PullSubscription:
@@ -157,12 +159,18 @@ class _Fetch:
             return None
         return self._timeout - (time.monotonic() - self._started)
 
-    async def _ask(self, batch: int, expires: Optional[int], no_wait: bool = False) -> None:
+    async def _ask(
+        self,
+        batch: int,
+        expires: Optional[int],
+        no_wait: bool = False,
+        heartbeat: Optional[float] = None,
+    ) -> None:
         request: Dict[str, Any] = {"batch": batch}
         if expires:
             request["expires"] = expires
-        if self._heartbeat:
-            request["idle_heartbeat"] = int(self._heartbeat * _NANOS_PER_SECOND)
+        if heartbeat:
+            request["idle_heartbeat"] = int(heartbeat * _NANOS_PER_SECOND)
         if no_wait:
             request["no_wait"] = True
         psub = self._psub
@@ -183,7 +191,9 @@ class _Fetch:
         batch, status = sub._core.pop_batch(limit)
         if not batch and status is None:
             first = await sub._wait_for_next_msg(self._remaining())
-            if _status_of(first):
+            # A message of the stream may have a header of that name, too, but it has a reply
+            # subject, for its acknowledgement.
+            if not first.reply and _status_of(first):
                 return self._heed(first)
             self.msgs.append(first)
             if limit == 1:
@@ -207,7 +217,7 @@ class _Fetch:
         waiting = self._psub._take_waiting(1)
         if waiting:
             return waiting[0]
-        await self._ask(1, self._expires(self._timeout))
+        await self._ask(1, self._expires(self._timeout), heartbeat=self._heartbeat)
         while not self.msgs:
             try:
                 status = await self._receive(1)
@@ -227,9 +237,8 @@ class _Fetch:
             return self.msgs
         # With an expiry the server would linger instead of answering at once; what has been
         # waiting here must not be held back by that.
-        await self._ask(
-            self._needed, None if self.msgs else self._expires(self._timeout), no_wait=True
-        )
+        expires = None if self.msgs else self._expires(self._timeout)
+        await self._ask(self._needed, expires, no_wait=True, heartbeat=self._heartbeat)
         await self._take_answer()
         if self.msgs:
             return self.msgs
@@ -237,7 +246,11 @@ class _Fetch:
         expires = None if remaining is None else self._expires(max(remaining, 0.0))
         if remaining is not None and (expires is None or expires <= 0):
             raise errors.TimeoutError
-        await self._ask(self._needed, expires)
+        heartbeat = self._heartbeat
+        if heartbeat and remaining is not None and remaining < 2 * heartbeat + _HEARTBEAT_MARGIN:
+            # The server would refuse that; it sends those of the first request.
+            heartbeat = None
+        await self._ask(self._needed, expires, heartbeat=heartbeat)
         await self._linger()
         return self.msgs
 
@@ -258,26 +271,29 @@ class _Fetch:
     async def _linger(self) -> None:
         """Takes messages until there are enough, or until the server says that there are no
         more. Without any, that may have been meant for another `fetch` in the same inbox."""
-        is_over = False
+        has_conflict = False
         try:
             while self._needed:
                 status = await self._receive(self._needed)
                 if status is None:
                     continue
-                if self.msgs or (is_over and _status_of(status) in _NO_MORE):
+                if self.msgs:
                     break
-                if is_over:
-                    _refuse(status)
-                is_over = True
+                _refuse(status)
+                has_conflict |= _status_of(status) == api.StatusCode.CONFLICT
         except asyncio.TimeoutError:
-            if not self.msgs and not is_over:
+            # After a conflict, such as a deleted consumer, nats-py's callers get an empty list.
+            if not self.msgs and not has_conflict:
                 raise self._timed_out() from None
         if not self.msgs and self._heard:
             raise FetchTimeoutError
 
 
-_NO_MORE = (api.StatusCode.NO_MESSAGES, api.StatusCode.REQUEST_TIMEOUT)
-_TEMPORARY = (*_NO_MORE, api.StatusCode.CONFLICT)
+_TEMPORARY = (
+    api.StatusCode.NO_MESSAGES,
+    api.StatusCode.REQUEST_TIMEOUT,
+    api.StatusCode.CONFLICT,
+)
 
 
 def _status_of(msg: Msg) -> Optional[str]:

@@ -16,10 +16,16 @@ from nats.js.errors import (
 )
 from nats.js.manager import JetStreamManager
 
+from .kv import KeyValue
+from .object_store import (
+    OBJ_ALL_CHUNKS_PRE_TEMPLATE,
+    OBJ_ALL_META_PRE_TEMPLATE,
+    OBJ_STREAM_TEMPLATE,
+    ObjectStore,
+)
+
 if TYPE_CHECKING:
     from .client import JetStreamContext
-    from .kv import KeyValue
-    from .object_store import ObjectStore
 
 KV_STREAM_TEMPLATE = "KV_{bucket}"
 KV_PRE_TEMPLATE = "$KV.{bucket}."
@@ -107,8 +113,6 @@ class Stores(JetStreamManager):
         return self._key_value(config.bucket, await self.add_stream(stream))
 
     def _key_value(self, bucket: str, info: api.StreamInfo) -> KeyValue:
-        from .kv import KeyValue
-
         return KeyValue(
             name=bucket,
             stream=KV_STREAM_TEMPLATE.format(bucket=bucket),
@@ -135,8 +139,6 @@ class Stores(JetStreamManager):
         :raises nats.js.errors.InvalidBucketNameError: no store can have that name.
         :raises nats.js.errors.BucketNotFoundError: there is no such store.
         """
-        from .object_store import OBJ_STREAM_TEMPLATE, ObjectStore
-
         _check_name(bucket)
         stream = OBJ_STREAM_TEMPLATE.format(bucket=bucket)
         try:
@@ -159,20 +161,13 @@ class Stores(JetStreamManager):
         :raises nats.js.errors.BadRequestError: there is such a store with another
             configuration.
         """
-        from .object_store import (
-            OBJ_ALL_CHUNKS_PRE_TEMPLATE,
-            OBJ_ALL_META_PRE_TEMPLATE,
-            OBJ_STREAM_TEMPLATE,
-            ObjectStore,
-        )
-
         if config is None:
             config = api.ObjectStoreConfig(bucket=bucket)
         else:
             config.bucket = bucket
         config = config.evolve(**params)
         _check_name(config.bucket)
-        name = config.bucket
+        name = config.bucket or ""
         stream = OBJ_STREAM_TEMPLATE.format(bucket=name)
         await self.add_stream(
             api.StreamConfig(
@@ -201,7 +196,5 @@ class Stores(JetStreamManager):
         :raises nats.js.errors.InvalidBucketNameError: no store can have that name.
         :raises nats.js.errors.NotFoundError: there is no such store.
         """
-        from .object_store import OBJ_STREAM_TEMPLATE
-
         _check_name(bucket)
         return await self.delete_stream(OBJ_STREAM_TEMPLATE.format(bucket=bucket))

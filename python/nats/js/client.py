@@ -10,8 +10,24 @@ from typing import TYPE_CHECKING, Awaitable, Callable, Optional, TypeAlias
 import nats.errors
 import nats.js.errors
 from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
 from nats.js import api
-from nats.js.manager import JetStreamManager
+from nats.js.errors import (
+    BadBucketError,
+    BucketNotFoundError,
+    FetchTimeoutError,
+    InvalidBucketNameError,
+    NotFoundError,
+)
+from nats.js.kv import KeyValue
+from nats.js.manager import NATS_HDR_LINE, NATS_HDR_LINE_SIZE, JetStreamManager
+from nats.js.object_store import (
+    OBJ_ALL_CHUNKS_PRE_TEMPLATE,
+    OBJ_ALL_META_PRE_TEMPLATE,
+    OBJ_STREAM_TEMPLATE,
+    VALID_BUCKET_RE,
+    ObjectStore,
+)
 
 from ._publish import Publishing
 from ._pull import PullSubscription as _PullSubscription
@@ -22,15 +38,30 @@ from ._stores import KV_MAX_HISTORY, KV_PRE_TEMPLATE, KV_STREAM_TEMPLATE, Stores
 if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
 
+# Names that nats-py's module has; some are only re-exported here.
 __all__ = [
     "DEFAULT_JS_SUB_PENDING_BYTES_LIMIT",
     "DEFAULT_JS_SUB_PENDING_MSGS_LIMIT",
     "KV_MAX_HISTORY",
     "KV_PRE_TEMPLATE",
     "KV_STREAM_TEMPLATE",
+    "NATS_HDR_LINE",
+    "NATS_HDR_LINE_SIZE",
     "NO_RESPONDERS_STATUS",
+    "OBJ_ALL_CHUNKS_PRE_TEMPLATE",
+    "OBJ_ALL_META_PRE_TEMPLATE",
+    "OBJ_STREAM_TEMPLATE",
+    "VALID_BUCKET_RE",
+    "BadBucketError",
+    "BucketNotFoundError",
     "Callback",
+    "FetchTimeoutError",
+    "InvalidBucketNameError",
     "JetStreamContext",
+    "KeyValue",
+    "NotFoundError",
+    "ObjectStore",
+    "Subscription",
 ]
 
 NO_RESPONDERS_STATUS = "503"
@@ -141,7 +172,7 @@ class JetStreamContext(Publishing, Stores):
         if durable:
             try:
                 existing = await self._jsm.consumer_info(stream, durable)
-            except nats.js.errors.NotFoundError:
+            except NotFoundError:
                 pass
         consumer: Optional[str]
         if existing is not None:
@@ -269,7 +300,7 @@ class JetStreamContext(Publishing, Stores):
             try:
                 await self._jsm.consumer_info(stream, durable)
                 exists = True
-            except nats.js.errors.NotFoundError:
+            except NotFoundError:
                 pass
         name = durable
         if not exists:

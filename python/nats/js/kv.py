@@ -156,18 +156,18 @@ class KeyValue:
             found = await self._get_direct(key, subject)
             if isinstance(found, KeyValue.Entry):
                 return found
-            lifted = self._js._lift_msg_to_raw_msg
-            try:
-                return self._entry(key, subject, lifted(found))
-            except NotFoundError:
-                raise KeyNotFoundError from None
+        else:
+            found = None
         try:
-            msg = await self._js.get_msg(
-                self._stream,
-                seq=revision or None,
-                subject=None if revision else subject,
-                direct=self._direct,
-            )
+            if found is not None:
+                msg = self._js._lift_msg_to_raw_msg(found)
+            else:
+                msg = await self._js.get_msg(
+                    self._stream,
+                    seq=revision or None,
+                    subject=None if revision else subject,
+                    direct=self._direct,
+                )
         except NotFoundError:
             raise KeyNotFoundError from None
         return self._entry(key, subject, msg)
@@ -201,7 +201,10 @@ class KeyValue:
             created=None,
             operation=None,
         )
-        operation = msg.headers.get(KV_OP) if msg.headers else None
+        headers = msg.headers or {}
+        operation = headers.get(KV_OP)
+        if KV_MARKER_REASON in headers:
+            operation = KV_DEL if headers[KV_MARKER_REASON] == "Remove" else KV_PURGE
         if operation in (KV_DEL, KV_PURGE):
             raise KeyDeletedError(entry, operation)
         return entry
@@ -324,8 +327,10 @@ class KeyValue:
                 markers.append(entry)
         await watcher.stop()
         for entry in markers:
-            age = datetime.datetime.now(datetime.timezone.utc) - entry.created  # type: ignore[operator]
-            keep = 1 if olderthan > 0 and olderthan > age.total_seconds() else 0
+            # A watcher gives a datetime, whatever the reference's annotation says.
+            created: Any = entry.created
+            age: float = (datetime.datetime.now(datetime.timezone.utc) - created).total_seconds()
+            keep = 1 if olderthan > 0 and olderthan > age else 0
             await self._js.purge_stream(self._stream, subject=f"{self._pre}{entry.key}", keep=keep)
         return True
 

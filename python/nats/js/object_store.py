@@ -12,7 +12,7 @@ import re
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Union
+from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, TypeAlias, Union
 
 from nats._spellings import Listing, ReadableResult
 from nats.errors import ConnectionClosedError, Error
@@ -131,14 +131,14 @@ class ObjectStore:
         @property
         def sealed(self) -> bool:
             """Whether the store can't be changed any more."""
-            return self.stream_info.config.sealed  # type: ignore[return-value]
+            return self.stream_info.config.sealed
 
         @property
         def size(self) -> int:
             """Bytes that all objects take, with their meta data."""
             return self.stream_info.state.bytes
 
-    ObjectWatcher = _ObjectWatcher
+    ObjectWatcher: TypeAlias = _ObjectWatcher
 
     def __init__(
         self,
@@ -196,7 +196,7 @@ class ObjectStore:
         name: str,
         writeinto: Optional[io.BufferedIOBase] = None,
         show_deleted: Optional[bool] = False,
-    ) -> ObjectResult:
+    ) -> ObjectStore.ObjectResult:
         """Returns an object; of a link, the object that it leads to.
 
         :param writeinto: a file object that the content is written to as it comes in, in a
@@ -310,7 +310,7 @@ class ObjectStore:
             return False
         return latest.nuid == info.nuid
 
-    async def status(self) -> ObjectStoreStatus:
+    async def status(self) -> ObjectStore.ObjectStoreStatus:
         """Returns state and configuration of the store."""
         info = await self._js.stream_info(self._stream)
         return self.ObjectStoreStatus(stream_info=info, bucket=self._name)
@@ -348,7 +348,7 @@ class ObjectStore:
         include_history: bool = False,
         meta_only: bool = False,
         updates_only: bool = False,
-    ) -> ObjectWatcher:
+    ) -> ObjectStore.ObjectWatcher:
         """Watches the store: first the objects that are there, then ``None``, then every change.
 
         :param ignore_deletes: no deleted objects.
@@ -388,7 +388,8 @@ class ObjectStore:
         info.size = 0
         info.chunks = 0
         info.digest = ""
-        info.mtime = ""
+        # Not empty as with nats-py: other clients can't read, nor list, what has no valid time.
+        info.mtime = _now()
         await run_to_end(self._delete(name, info))
 
     async def _delete(self, name: str, info: api.ObjectInfo) -> None:
