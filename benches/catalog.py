@@ -31,6 +31,10 @@ class Workload:
     loops: tuple[str, ...] = ("asyncio", "uvloop")
     scales: bool = True  # --quick may shrink the count
 
+    @property
+    def jetstream(self) -> bool:
+        return self.name.startswith(("js_", "kv_", "object_"))
+
     def count(self, variant: Variant, quick: bool) -> int:
         counts = {"fastnats": self.fastnats, "nats-py": self.nats_py, "native": self.native}
         count = counts[variant.implementation]
@@ -94,10 +98,25 @@ WORKLOADS = (
     Workload("rss_idle", 1, 1, scales=False),
     Workload("rss_pending", 100_000, 100_000, scales=False),
     Workload("import_time", 20, 20, loops=("asyncio",)),
+    Workload("js_publish", 12_000, 8_000, 12_000),
+    Workload("js_publish_async", 200_000, 60_000, 200_000),
+    Workload("js_fetch", 100_000, 30_000, 100_000),
+    Workload("js_push", 100_000, 60_000, 100_000),
+    # The same count: nats-py answers flow control four times a second, in windows that grow.
+    Workload("js_ordered", 200_000, 200_000, 200_000),
+    Workload("kv_put", 10_000, 5_000, 10_000),
+    Workload("kv_get", 10_000, 5_000, 10_000),
+    Workload("kv_get_64", 40_000, 15_000, 40_000),
+    # Rounds over the 50 000 keys of one bucket.
+    Workload("kv_keys", 200_000, 50_000, 200_000),
+    Workload("kv_watch", 150_000, 50_000, 150_000),
+    Workload("object_put", 8, 3, 8, size=64 << 20, scales=False),
+    # Once: nats-py copies what it has read so far for every further chunk.
+    Workload("object_get", 8, 1, 8, size=64 << 20, scales=False),
 )
 
 MEGA = 1e-6
-ROWS = (
+CORE = (
     Row("publish, then flush", "publish", "rate", "rate", "k msg/s", 1e-3, 8, 0.9),
     Row("publish with 2 headers", "publish_headers", "rate", "rate", "k msg/s", 1e-3, 6),
     Row("publish → callback", "pubsub_callback", "rate", "rate", "k msg/s", 1e-3, 6, 0.8),
@@ -123,3 +142,31 @@ ROWS = (
     Row("RSS growth, 100 000 pending", "rss_pending", "rss_growth", "cost", "MB", MEGA, 1),
     Row("import nats", "import_time", "import_seconds", "cost", "ms", 1e3, 0.6),
 )
+
+
+def rate(
+    title: str, workload: str, unit: str, bar: dict[str, float] | float, metric: str = "rate"
+) -> Row:
+    """Rates in thousands, but MB/s as they are; async-nats has all of these operations, too."""
+    scale = 1e-3 if metric == "rate" else 1
+    return Row(title, workload, metric, "rate", unit, scale, bar, 0.7)
+
+
+JETSTREAM = (
+    rate("publish, 1 at a time", "js_publish", "k msg/s", {"asyncio": 2, "uvloop": 1.3}),
+    rate("publish_async, window 4000", "js_publish_async", "k msg/s", 10),
+    rate("fetch(500), ack each", "js_fetch", "k msg/s", 8),
+    rate("push, callback, ack each", "js_push", "k msg/s", 6),
+    rate("ordered push, callback", "js_ordered", "k msg/s", 5),
+)
+STORES = (
+    rate("KV put, 1 at a time", "kv_put", "k op/s", {"asyncio": 2.5, "uvloop": 1.3}),
+    rate("KV get, 1 at a time", "kv_get", "k op/s", {"asyncio": 2.5, "uvloop": 1.3}),
+    rate("KV get, 64 in flight", "kv_get_64", "k op/s", 4),
+    rate("KV keys(), 50 000 keys", "kv_keys", "k key/s", 8),
+    rate("KV watchall(), 50 000 keys", "kv_watch", "k key/s", 8),
+    rate("object put, 64 MiB", "object_put", "MB/s", 5, "mb_per_second"),
+    rate("object get, 64 MiB", "object_get", "MB/s", 40, "mb_per_second"),
+)
+SECTIONS = {"Core": CORE, "JetStream": JETSTREAM, "Key-value and object store": STORES}
+ROWS = tuple(row for rows in SECTIONS.values() for row in rows)

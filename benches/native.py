@@ -26,13 +26,23 @@ def run_native(yardstick: str, workload: str, url: str, count: int, size: int) -
             except subprocess.TimeoutExpired:
                 raise Failed("the receiver did not get every message") from None
             result = last_json(output)
-    else:
+    elif workload.startswith("request_"):
         inflight = workload.removeprefix("request_")
         # One thread: the lower latency of the two, as everywhere the yardstick gets its best.
         request = command("request", *counted, "--inflight", inflight, "--one-thread")
         with ready(command("respond", "--one-thread")):
             result = run_json(request)
+    else:
+        result = run_json(command(*jetstream(workload), *counted))
     messages = result["messages"]
     result["mb_per_second"] = result["rate"] * size / 1e6
     result["cpu_per_million"] = result["cpu_seconds"] / messages * 1e6
     return result
+
+
+def jetstream(workload: str) -> list[str]:
+    """Mode and options; one thread where one thing is done after the other."""
+    if workload == "kv_get_64":
+        return ["kv-get", "--inflight", "64"]
+    mode = workload.replace("_", "-")
+    return [mode, "--one-thread"] if workload in ("js_publish", "kv_put", "kv_get") else [mode]

@@ -28,6 +28,11 @@ max_pending: 2GB
 write_deadline: "120s"
 """
 
+# For the JetStream workloads alone: a server of its own leaves the core ones as they were.
+JETSTREAM_CONFIG = """
+jetstream: {{store_dir: {directory}, max_memory_store: 4GB, max_file_store: 1GB}}
+"""
+
 
 class Failed(Exception):
     """A measurement that did not end with a result."""
@@ -48,11 +53,12 @@ def child(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[s
 
 
 @contextlib.contextmanager
-def nats_server(binary: str) -> Iterator[str]:
+def nats_server(binary: str, jetstream: bool = False) -> Iterator[str]:
     """A server on a free port; yields its URL once it accepts connections."""
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory, "server.conf")
-        config.write_text(SERVER_CONFIG.format(directory=json.dumps(directory)))
+        text = SERVER_CONFIG + (JETSTREAM_CONFIG if jetstream else "")
+        config.write_text(text.format(directory=json.dumps(directory)))
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         with child([binary, "-c", str(config)], **quiet) as process:
             yield _wait_until_ready(process, Path(directory))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from catalog import DRIVERS, LOOPS, ROWS, WORKLOADS, Row, Variant
+from catalog import DRIVERS, LOOPS, ROWS, SECTIONS, WORKLOADS, Row, Variant
 
 # workload -> variant name -> one result per repetition
 Samples = dict[str, dict[str, list[dict[str, Any]]]]
@@ -61,13 +61,22 @@ def compare(samples: Samples, driver: str) -> Iterator[Comparison]:
             )
 
 
-def table(samples: Samples, driver: str) -> str:
+def tables(samples: Samples, driver: str) -> Iterator[str]:
+    """A heading and a table for each section that was measured."""
+    compared = list(compare(samples, driver))
+    for title, rows in SECTIONS.items():
+        if items := [item for item in compared if item.row in rows]:
+            yield f"### {title}"
+            yield table(items)
+
+
+def table(items: list[Comparison]) -> str:
     lines = [
         "| workload | loop | unit | fastnats | nats-py | native | vs nats-py | bar "
         "| vs native | bar |",
         "|---|---|---|--:|--:|--:|--:|---|--:|---|",
     ]
-    for item in compare(samples, driver):
+    for item in items:
         values = (item.ours, item.reference, item.native)
         cells = [
             item.row.title,
@@ -111,7 +120,7 @@ def markdown(samples: Samples, about: dict[str, Any], failures: list[str]) -> st
         parts.append("fastnats was not installed: reference and native figures only.")
     titles = {"tokio": "## Default driver (tokio)", "asyncio": "## asyncio driver"}
     for driver in DRIVERS if "fastnats" in about["versions"] else DRIVERS[:1]:
-        parts += [titles[driver], table(samples, driver)]
+        parts += [titles[driver], *tables(samples, driver)]
     if failures:
         counted = Counter(failures).items()
         lines = [f"- {failure} ({times} of {about['repeat']})" for failure, times in counted]

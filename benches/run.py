@@ -62,9 +62,9 @@ def arguments() -> argparse.Namespace:
 
 
 class Runner:
-    def __init__(self, args: argparse.Namespace, url: str) -> None:
+    def __init__(self, args: argparse.Namespace, url: str, jetstream_url: str) -> None:
         self.args = args
-        self.url = url
+        self.urls = {False: url, True: jetstream_url}
         self.samples: Samples = {}
         self.failures: list[str] = []
 
@@ -86,13 +86,14 @@ class Runner:
 
     def measure(self, workload: Workload, variant: Variant) -> dict[str, Any]:
         count = workload.count(variant, self.args.quick)
+        url = self.urls[workload.jetstream]
         if variant.implementation == "native":
             yardstick = str(self.args.yardstick)
-            return run_native(yardstick, workload.name, self.url, count, workload.size)
+            return run_native(yardstick, workload.name, url, count, workload.size)
         ours = variant.implementation == "fastnats"
         python = self.args.ours_python if ours else self.args.ref_python
         command = [str(python), str(BENCHES / "workload.py"), workload.name]
-        command += ["--url", self.url, "--loop", variant.loop, "--count", str(count)]
+        command += ["--url", url, "--loop", variant.loop, "--count", str(count)]
         command += ["--size", str(workload.size), "--yardstick", str(self.args.yardstick)]
         return run_json(command, {"FASTNATS_DRIVER": variant.driver} if ours else None)
 
@@ -158,8 +159,9 @@ def main() -> int:
         variants = [variant for variant in variants if variant.implementation != "fastnats"]
     about["versions"] = versions | native_versions(args.server)
 
-    with nats_server(str(args.server)) as url:
-        runner = Runner(args, url)
+    server = str(args.server)
+    with nats_server(server) as url, nats_server(server, jetstream=True) as jetstream_url:
+        runner = Runner(args, url, jetstream_url)
         for workload in WORKLOADS:
             if workload.name in args.only:
                 print(workload.name, flush=True)

@@ -8,89 +8,23 @@ FASTNATS_DRIVER (tokio or asyncio) is read by fastnats alone.
 
 import argparse
 import asyncio
-import contextlib
 import gc
 import json
-import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import nats
-import psutil
+from harness import WARM_UP, Bench, Stopwatch, counting, rss
 
 YARDSTICK = Path(__file__).parents[1] / "target/release/yardstick"
-WARM_UP = 1_000
 # A receiver may fall behind the native feeder by the whole run; nothing may be dropped.
 UNBOUNDED = {"pending_msgs_limit": 1 << 40, "pending_bytes_limit": 1 << 50}
 HEADERS = {"Trace-Id": "0123456789abcdef", "Content-Type": "application/json"}
-
-
-class Stopwatch:
-    """Wall-clock time and CPU time of the whole process: every thread, user and system."""
-
-    def __init__(self) -> None:
-        self.restart()
-
-    def restart(self) -> None:
-        self._cpu = time.process_time()
-        self._wall = time.perf_counter()
-
-    def report(self, count: int, size: int) -> dict[str, Any]:
-        seconds = time.perf_counter() - self._wall
-        cpu = time.process_time() - self._cpu
-        return {
-            "seconds": seconds,
-            "messages": count,
-            "rate": count / seconds,
-            "mb_per_second": count * size / seconds / 1e6,
-            "cpu_seconds": cpu,
-            "cpu_per_million": cpu / count * 1e6,
-            "rss": rss(),
-        }
-
-
-def rss() -> int:
-    return psutil.Process().memory_info().rss
-
-
-class Bench:
-    """The connection and the parameters of one run."""
-
-    def __init__(self, nc: Any, args: argparse.Namespace) -> None:
-        self.nc = nc
-        self.args = args
-        self.count: int = args.count
-        self.payload = b"x" * args.size
-        self.subject = f"bench.{os.getpid()}"
-
-    @contextlib.contextmanager
-    def native(self, mode: str, *options: str) -> Iterator[None]:
-        """A native process at the other end; `respond` says when it is ready."""
-        command = [str(self.args.yardstick), mode, "--url", self.args.url]
-        command += ["--subject", self.subject, *options]
-        with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
-            try:
-                if mode == "respond":
-                    assert process.stdout is not None
-                    assert process.stdout.readline(), "the responder did not start"
-                yield
-                if mode == "feed":
-                    process.communicate(timeout=30)
-                    assert process.returncode == 0, "the feeder failed"
-            finally:
-                process.kill()
-
-    def feeder(self) -> contextlib.AbstractContextManager[None]:
-        return self.native("feed", "--count", str(self.count), "--size", str(self.args.size))
-
-    def received(self, watch: Stopwatch) -> dict[str, Any]:
-        """The first message starts the clock, so it is not counted."""
-        return watch.report(self.count - 1, self.args.size)
 
 
 async def publish(bench: Bench, headers: dict[str, str] | None = None) -> dict[str, Any]:
@@ -113,29 +47,6 @@ async def publish(bench: Bench, headers: dict[str, str] | None = None) -> dict[s
 
 async def publish_headers(bench: Bench) -> dict[str, Any]:
     return await publish(bench, HEADERS)
-
-
-def counting(total: int, size: int, watch: Stopwatch | None = None) -> tuple[Any, asyncio.Event]:
-    """A handler that looks at each message's data and an event for the last one.
-
-    Given a stopwatch, the first message restarts it.
-    """
-    done = asyncio.Event()
-    seen = 0
-    wanted = total * size
-    seen_bytes = 0
-
-    async def handler(msg: Any) -> None:
-        nonlocal seen, seen_bytes
-        if seen == 0 and watch is not None:
-            watch.restart()
-        seen += 1
-        seen_bytes += len(msg.data)
-        if seen == total:
-            assert seen_bytes == wanted
-            done.set()
-
-    return handler, done
 
 
 async def pubsub(bench: Bench, turn_every: int) -> dict[str, Any]:
@@ -309,6 +220,15 @@ WORKLOADS: dict[str, Callable[[Bench], Awaitable[dict[str, Any]]]] = {
 }
 
 
+def find(name: str) -> Callable[[Bench], Awaitable[dict[str, Any]]]:
+    """JetStream is imported for its own workloads only: others measure the memory of a process."""
+    if name in WORKLOADS:
+        return WORKLOADS[name]
+    from workload_jetstream import WORKLOADS as JETSTREAM
+
+    return JETSTREAM[name]
+
+
 async def measure(args: argparse.Namespace) -> dict[str, Any]:
     if args.workload == "rss_idle":
         return await rss_idle(args)
@@ -320,8 +240,9 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
         if not failed.done():
             failed.set_exception(error)
 
+    workload = find(args.workload)
     nc = await nats.connect(args.url, allow_reconnect=False, error_cb=on_error)
-    work = asyncio.ensure_future(WORKLOADS[args.workload](Bench(nc, args)))
+    work = asyncio.ensure_future(workload(Bench(nc, args)))
     await asyncio.wait({work, failed}, return_when=asyncio.FIRST_COMPLETED)
     if failed.done():
         failed.result()
@@ -331,7 +252,7 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("workload", choices=[*WORKLOADS, "rss_idle", "import_time"])
+    parser.add_argument("workload", help="a name in catalog.py")
     parser.add_argument("--url", default="nats://127.0.0.1:4222")
     parser.add_argument("--loop", choices=["asyncio", "uvloop"], default="asyncio")
     parser.add_argument("--count", type=int, default=100_000)

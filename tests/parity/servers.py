@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import subprocess
@@ -84,8 +85,10 @@ class Server:
         self._signal(signal.SIGUSR2)
 
     def pause(self) -> None:
-        """Freeze the process; its sockets stay open."""
-        self._signal(signal.SIGSTOP)
+        """Freeze the process, and wait until it is; its sockets stay open."""
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGSTOP)
+            os.waitpid(self._process.pid, os.WUNTRACED)
 
     def resume(self) -> None:
         """Undo ``pause``."""

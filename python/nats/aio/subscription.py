@@ -309,14 +309,14 @@ class Subscription:
 def _finish(handler: Any, waits_for: Any) -> Generator[Any, Any, None]:
     """Awaits a handler that the core has run up to its first suspension; `waits_for` is `None`
     where the core left an unusual awaitable alone."""
-    if waits_for is not None or isinstance(handler, types.CoroutineType):
-        step: Any = waits_for
+    is_started = waits_for is not None or isinstance(handler, types.CoroutineType)
+    if is_started:
         while True:
             try:
-                yield step
+                yield waits_for
             except BaseException as error:
                 try:
-                    step = handler.throw(error)
+                    waits_for = handler.throw(error)
                 except StopIteration:
                     return
             else:

@@ -15,13 +15,21 @@ VOLATILE = {
     *("average_processing_time", "pause_remaining", "processing_time"),
     *("id", "leader", "nuid"),
 }
+# Hidden even if empty: the time of a deleted object, see object_store.time_of_deletion.
+MAYBE_EMPTY = {"mtime"}
 
 
 def mask(ctx: Context) -> None:
     """Hide what differs from run to run in the names that clients and servers make up."""
+    # What comes last tells one reply from another; how is the client's affair.
+    ctx.rename(r"_INBOX\.\w{22}\.\w+", "_INBOX.<nuid>.<token>")
     ctx.rename(r"\b(?![A-Za-z]+Error\b)[0-9A-Za-z]{22}(?:[0-9a-f]{4})?\b", "<nuid>")
     ctx.rename(r"\b1[0-9]{18}\b", "<ns>")
     ctx.rename(r"<nats client v[0-9.]+>", "<client>")
+
+
+def is_volatile(name: str, value: Any) -> bool:
+    return name in (VOLATILE if value else MAYBE_EMPTY)
 
 
 def shown(value: Any) -> Any:
@@ -31,7 +39,7 @@ def shown(value: Any) -> Any:
         return shown({name: getattr(value, name) for name in names})
     if isinstance(value, dict):
         return {
-            key: f"<{type(item).__name__}>" if item and key in VOLATILE else shown(item)
+            key: f"<{type(item).__name__}>" if is_volatile(key, item) else shown(item)
             for key, item in value.items()
             if item is not None
         }
@@ -78,13 +86,14 @@ async def spy(ctx: Context, nc: Any, *subjects: str) -> Callable[..., Awaitable[
     Args:
         ctx: The scenario.
         nc: The client whose publications matter.
-        subjects: What to watch, all API requests unless given.
+        subjects: What to watch, ending in ``>``; all API requests unless given.
     """
     mask(ctx)
     watcher = await ctx.connect()
-    sub = await watcher.subscribe(subjects[0] if subjects else "$JS.API.>")
-    for subject in subjects[1:]:
-        await watcher.subscribe(subject, future=None, cb=sub._pending_queue.put)
+    subjects = subjects or ("$JS.API.>",)
+    prefixes = tuple(subject.removesuffix(">") for subject in subjects)
+    # One subscription, even to more than is wanted: only then do messages come in order.
+    sub = await watcher.subscribe(subjects[0] if len(subjects) == 1 else ">")
     await settle(watcher)
 
     async def say(ignore: Iterable[str] = ()) -> None:
@@ -93,7 +102,8 @@ async def spy(ctx: Context, nc: Any, *subjects: str) -> Callable[..., Awaitable[
         await settle(watcher)
         while sub.pending_msgs:
             msg = await sub.next_msg()
-            ctx.say("->", msg.subject, *contents(msg.data, ignore), msg.headers or "")
+            if msg.subject.startswith(prefixes):
+                ctx.say("->", msg.subject, *contents(msg.data, ignore), msg.headers or "")
 
     return say
 
@@ -107,7 +117,7 @@ def contents(data: bytes, ignore: Iterable[str] = ()) -> tuple[Any, ...]:
     if isinstance(value, dict):
         value = {name: item for name, item in value.items() if name not in ignore}
         value = {
-            name: f"<{type(item).__name__}>" if item and name in VOLATILE else item
+            name: f"<{type(item).__name__}>" if is_volatile(name, item) else item
             for name, item in value.items()
         }
     return ("JSON", json.dumps(value, sort_keys=True))

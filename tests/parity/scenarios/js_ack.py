@@ -83,9 +83,9 @@ async def redelivered_after_nak(ctx: Context) -> None:
 
 @jetstream_scenario
 async def redelivered_after_the_time_is_over(ctx: Context) -> None:
-    _, sub, [msg] = await consumer(ctx, 1, ack_wait=0.5)
+    _, sub, [msg] = await consumer(ctx, 1, ack_wait=0.8)
     for _ in range(4):
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.3)
         await msg.in_progress()
     await told(ctx, "still in progress", sub.fetch(timeout=0.1))
     [again] = await sub.fetch(timeout=3)

@@ -158,9 +158,35 @@ async def times(ctx: Context) -> None:
         "as it is",
     ):
         ctx.say(when, format_(when))
-    for text in ("", "x", "2026-01-02T03:04:05.5-02:00"):
+    for text in ("", "x"):
         await ctx.attempt(f"parse {text!r}", lambda text=text: parse(text))
     for value in (None, 0, 1, 0.1, 1.9999999999, -1, 9e9):
+        ctx.say(value, nats.js.api.Base._to_nanoseconds(value))
+
+
+@scenario(
+    start=False,
+    differs="a server west of Greenwich may use such times",
+    expected=[
+        "2026-01-02T03:04:05.5-02:00 gives "
+        "datetime.datetime(2026, 1, 2, 5, 4, 5, 500000, tzinfo=datetime.timezone.utc)",
+    ],
+)
+async def times_of_the_west(ctx: Context) -> None:
+    text = "2026-01-02T03:04:05.5-02:00"
+    try:
+        ctx.say(text, "gives", nats.js.api.Base._parse_utc_iso(text))
+    except ValueError:
+        ctx.say(text, "is refused")
+
+
+@scenario(
+    start=False,
+    differs="4.1 times 1e9, cut off, is one nanosecond short",
+    expected=["4.1 4100000000", "0.57 570000000", "1.001 1001000000"],
+)
+async def exact_nanoseconds(ctx: Context) -> None:
+    for value in (4.1, 0.57, 1.001):
         ctx.say(value, nats.js.api.Base._to_nanoseconds(value))
 
 

@@ -178,7 +178,7 @@ async def pausing(ctx: Context) -> None:
 @jetstream_scenario
 async def resetting(ctx: Context) -> None:
     nc, js = await begin(ctx)
-    await told(ctx, "unknown", js.reset_consumer("S", "x"))
+    await told(ctx, "unknown", js.reset_consumer("S", "x", timeout=0.1))
     say = await spy(ctx, nc, "$JS.API.CONSUMER.RESET.>")
     await fill(js, 5)
     sub = await js.pull_subscribe("s.a", "d")

@@ -46,7 +46,7 @@ async def a_worker(ctx: Context) -> None:
             else:
                 await msg.ack_sync()
     ctx.say(attempts)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
     ctx.say((await js.stream_info("ORDERS")).state.messages)
 
 

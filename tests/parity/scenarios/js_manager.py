@@ -361,9 +361,8 @@ async def no_jetstream(ctx: Context) -> None:
 
 @jetstream_scenario
 async def timeouts(ctx: Context) -> None:
-    nc = await ctx.connect()
+    nc, _ = await begin(ctx, "s")
     js = nc.jetstream(timeout=0.05)
-    await js.add_stream(name="S", subjects=["s"], storage="memory")
     ctx.server.pause()
     await told(ctx, "stream_info", js.stream_info("S"))
     await told(ctx, "get_msg", js.get_msg("S", 1))

@@ -81,14 +81,14 @@ async def expected_stream(ctx: Context) -> None:
 
 @jetstream_scenario
 async def duplicates(ctx: Context) -> None:
-    _, js = await begin(ctx, duplicate_window=0.3)
+    _, js = await begin(ctx, duplicate_window=0.6)
     for data in (b"1", b"2"):
         await told(ctx, "same id", js.publish("s.a", data, headers={"Nats-Msg-Id": "x"}))
     await told(ctx, "other subject", js.publish("s.b", b"3", headers={"Nats-Msg-Id": "x"}))
     await told(ctx, "other id", js.publish("s.a", b"4", headers={"Nats-Msg-Id": "y"}))
     await told(ctx, "empty id", js.publish("s.a", b"5", headers={"Nats-Msg-Id": ""}))
     await told(ctx, "empty id", js.publish("s.a", b"6", headers={"Nats-Msg-Id": ""}))
-    await asyncio.sleep(0.8)
+    await asyncio.sleep(1.4)
     await told(ctx, "later", js.publish("s.a", b"7", headers={"Nats-Msg-Id": "x"}))
     ctx.say((await js.stream_info("S")).state.messages)
 

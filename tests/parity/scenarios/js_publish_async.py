@@ -58,9 +58,21 @@ async def failures(ctx: Context) -> None:
     await told(ctx, "afterwards", await js.publish_async("s.a", b"x"))
 
 
-@jetstream_scenario
+@jetstream_scenario(
+    differs="the futures never get done, and the slots that they take are lost",
+    expected=[
+        "other stream nats.js.errors.BadRequestError: nats: BadRequestError: code=400 "
+        "err_code=10060 description='expected stream does not match'",
+        "sequence nats.js.errors.BadRequestError: nats: BadRequestError: code=400 "
+        "err_code=10071 description='wrong last sequence: 0'",
+        "time to live nats.js.errors.BadRequestError: nats: BadRequestError: code=400 "
+        "err_code=10166 description='per-message TTL is disabled'",
+        "0",
+        "completed gives NoneType None",
+        "right gives PubAck {'stream': 'S', 'seq': 1}",
+    ],
+)
 async def refusals(ctx: Context) -> None:
-    # nats-py raises them where the answer is handled, so that the futures stay pending.
     _, js = await begin(ctx)
     calls: dict[str, dict[str, Any]] = {
         "other stream": {"stream": "T"},
@@ -69,7 +81,7 @@ async def refusals(ctx: Context) -> None:
     }
     for what, params in calls.items():
         future = await js.publish_async("s.a", b"x", **params)
-        await asyncio.wait([future], timeout=0.1)
+        await asyncio.wait([future], timeout=0.5)
         ctx.say(what, future.exception() if future.done() else "pending")
     ctx.say(js.publish_async_pending())
     await told(ctx, "completed", asyncio.wait_for(js.publish_async_completed(), 0.1))
@@ -157,7 +169,23 @@ async def several_contexts(ctx: Context) -> None:
     nc, one = await begin(ctx)
     two = nc.jetstream()
     futures = [await js.publish_async("s.a", b"") for js in (one, two, one, two)]
-    ctx.say([(await future).seq for future in futures], len(nc._subs))
+    ctx.say([(await future).seq for future in futures])
+
+
+@jetstream_scenario(
+    differs="one inbox is enough for all replies",
+    expected=["inboxes 1"],
+)
+async def inboxes_of_several_contexts(ctx: Context) -> None:
+    nc, js = await begin(ctx)
+    watcher = await ctx.connect()
+    sub = await watcher.subscribe("s.>")
+    await settle(watcher)
+    await js.publish("s.a", b"")
+    for context in (js, nc.jetstream()):
+        await (await context.publish_async("s.a", b""))
+    replies = [(await sub.next_msg()).reply for _ in range(3)]
+    ctx.say("inboxes", len({reply.rpartition(".")[0] for reply in replies}))
 
 
 @jetstream_scenario
@@ -178,7 +206,7 @@ async def what_is_sent(ctx: Context) -> None:
     ctx.say("the caller's headers", headers)
     await say()
     await settle(watcher)
-    ctx.say([bool(re.fullmatch(r"_INBOX\.\w{22}\.\w{26}", inbox)) for inbox in inboxes])
+    ctx.say([bool(re.fullmatch(r"_INBOX\.\w{22}\.\w+", inbox)) for inbox in inboxes])
     ctx.say("one subscription", len({inbox.rpartition(".")[0] for inbox in inboxes}))
 
 
@@ -195,13 +223,74 @@ async def another_inbox_prefix(ctx: Context) -> None:
 
 
 @jetstream_scenario
+async def closed(ctx: Context) -> None:
+    nc, js = await begin(ctx)
+    await (await js.publish_async("s.a", b"0"))
+    await nc.close()
+    await ctx.attempt("publish_async", js.publish_async("s.a", b"2"))
+
+
+@jetstream_scenario(
+    differs="each takes a slot that is never returned",
+    expected=[
+        "too large raises nats.errors.MaxPayloadError: nats: maximum payload exceeded",
+        *("pending 0", "disconnected_cb", "closed_cb"),
+        "closed raises nats.errors.ConnectionClosedError: nats: connection closed",
+        "pending 0",
+    ],
+)
+async def slots_of_refused_publications(ctx: Context) -> None:
+    nc, js = await begin(ctx)
+    await ctx.attempt("too large", js.publish_async("s.a", b"x" * 1_100_000))
+    ctx.say("pending", js.publish_async_pending())
+    await nc.close()
+    await ctx.attempt("closed", js.publish_async("s.a", b""))
+    ctx.say("pending", js.publish_async_pending())
+
+
+def outcome(future: asyncio.Future[Any]) -> Any:
+    return future.exception() if future.done() else "pending"
+
+
+@jetstream_scenario(
+    differs="the futures never get done",
+    expected=[
+        "disconnected_cb",
+        "closed_cb",
+        "nats.errors.ConnectionClosedError: nats: connection closed",
+        "pending 0",
+    ],
+)
 async def closed_while_pending(ctx: Context) -> None:
     nc, js = await begin(ctx)
     await (await js.publish_async("s.a", b"0"))
     ctx.server.pause()
     future = await js.publish_async("s.a", b"1")
-    ctx.server.resume()
     await nc.close()
-    await asyncio.sleep(0.02)
-    ctx.say("pending", js.publish_async_pending(), future.done())
-    await ctx.attempt("publish_async", js.publish_async("s.a", b"2"))
+    ctx.server.resume()
+    ctx.say(outcome(future))
+    ctx.say("pending", js.publish_async_pending())
+
+
+@jetstream_scenario(
+    differs="the futures never get done, and the slots that they take are lost",
+    expected=[
+        "nats.errors.ConnectionReconnectingError: nats: connection reconnecting",
+        "pending 0",
+    ],
+)
+async def connection_lost_while_pending(ctx: Context) -> None:
+    async def ignore(_: Exception) -> None:
+        pass
+
+    nc = await ctx.connect(error_cb=ignore, reconnect_time_wait=0.1)
+    js = nc.jetstream()
+    await js.add_stream(name="S", subjects=["s"], storage="file")
+    await (await js.publish_async("s", b"0"))
+    ctx.server.pause()
+    future = await js.publish_async("s", b"1")
+    ctx.server.kill()
+    await ctx.until("the connection is lost", lambda: not nc.is_connected)
+    await asyncio.wait([future], timeout=0.5)
+    ctx.say(outcome(future))
+    ctx.say("pending", js.publish_async_pending())

@@ -27,7 +27,7 @@ async def with_callback(ctx: Context) -> None:
     await js.publish("s.b", b"not asked for")
     await js.publish("s.a", b"4", headers={"a": "b"})
     await ctx.until_said("s.a", 4)
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
     info = await sub.consumer_info()
     ctx.say("acked", info.ack_floor.stream_seq, info.num_ack_pending, info.push_bound)
     ctx.say(type(sub).__qualname__, sub.delivered, sub.pending_msgs, sub.pending_bytes, sub.queue)
@@ -49,7 +49,7 @@ async def with_iterator_and_next_msg(ctx: Context) -> None:
         if msg.data == b"5":
             break
     await told(ctx, "no more", sub.next_msg(timeout=0.05))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(0.2)
     ctx.say("not acked", (await sub.consumer_info()).num_ack_pending)
 
 
@@ -83,7 +83,7 @@ async def acknowledged_automatically_or_not(ctx: Context) -> None:
         seen.clear()
         sub = await js.subscribe("s.a", **params)
         await ctx.until("both came", lambda: len(seen) == 2)
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
         info = await sub.consumer_info()
         ctx.say(what, info.num_ack_pending, info.ack_floor.stream_seq, info.config.ack_policy)
 

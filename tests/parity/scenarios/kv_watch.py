@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import nats
-from parity.harness import Context, jetstream_scenario
+from parity.harness import Context, jetstream_scenario, settle
 from parity.scenarios._jetstream import mask, shown, spy, told
 
 
@@ -139,14 +139,29 @@ async def stopping(ctx: Context) -> None:
     await watcher.stop()
     ctx.say("gone", count - len(js._nc._subs))
     await kv.put("a", b"1")
-    ctx.say("after it", type(await watcher.updates(timeout=0.2)).__name__)
-    await told(ctx, "no more", watcher.updates(timeout=0.05))
+    ctx.say("after it", type(await watcher.updates(timeout=2)).__name__)
     await told(ctx, "again", watcher.stop())
     for _ in range(200):
         if not await js.consumers_info("KV_B"):
             break
         await asyncio.sleep(0.02)
     ctx.say("consumers", len(await js.consumers_info("KV_B")))
+
+
+ENDED = "nothing will ever come: waiting is no use"
+
+
+@jetstream_scenario(differs=ENDED, expected=["None", "StopIterSentinel", "StopIterSentinel"])
+async def reading_on_after_the_end(ctx: Context) -> None:
+    _, kv = await bucket(ctx)
+    watcher = await kv.watchall()
+    await entries(ctx, watcher)
+    await watcher.stop()
+    for _ in range(2):
+        try:
+            ctx.say(type(await watcher.updates(timeout=0.2)).__name__)
+        except nats.errors.TimeoutError as error:
+            ctx.say("updates raises", error)
 
 
 @jetstream_scenario
@@ -160,6 +175,20 @@ async def several_watchers(ctx: Context) -> None:
     await kv.put("b", b"2")
     for watcher, count in zip(watchers, (2, 1, 1), strict=True):
         await entries(ctx, watcher, count)
+
+
+@jetstream_scenario
+async def several_readers(ctx: Context) -> None:
+    _, kv = await bucket(ctx)
+    watcher = await kv.watchall()
+    await entries(ctx, watcher)
+    readers = [asyncio.create_task(watcher.updates(timeout=2)) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    for key in ("a", "b", "c"):
+        await kv.put(key, b"1")
+    for reader in readers:
+        entry = await told(ctx, "read", reader)
+        ctx.say(shown(entry))
 
 
 @jetstream_scenario
@@ -204,14 +233,26 @@ async def what_is_requested(ctx: Context) -> None:
         ctx.rename(rf"\b{watcher._sub._consumer}\b", "<consumer>")
     await say()
     await kv.put("a", b"1")
-    consumers = {info.name for info in await js.consumers_info("KV_B")}
-    await say()
-    await told(ctx, "keys", kv.keys())
     await told(ctx, "history", kv.history("a"))
-    for info in await js.consumers_info("KV_B"):
-        if info.name not in consumers:
-            ctx.rename(rf"\b{info.name}\b", "<consumer>")
+    ctx.rename(r"(?<=INFO\.KV_B\.)\w+", "<consumer>")
     await say()
+
+
+@jetstream_scenario(
+    differs="the second answer says what the first one did",
+    expected=["CONSUMER.CREATE", "CONSUMER.INFO"],
+)
+async def what_is_requested_for_keys(ctx: Context) -> None:
+    js, kv = await bucket(ctx)
+    await kv.put("a", b"1")
+    watcher = await ctx.connect()
+    sub = await watcher.subscribe("$JS.API.>")
+    await settle(watcher)
+    await kv.keys()
+    await settle(js._nc)
+    await settle(watcher)
+    while sub.pending_msgs:
+        ctx.say(".".join((await sub.next_msg()).subject.split(".")[2:4]))
 
 
 @jetstream_scenario
@@ -232,9 +273,23 @@ async def connection_closed(ctx: Context) -> None:
     watcher = await kv.watchall()
     await entries(ctx, watcher)
     await js._nc.close()
-    await told(ctx, "updates", watcher.updates(timeout=0.1))
     await told(ctx, "stop", watcher.stop())
     await told(ctx, "watch", kv.watchall())
+
+
+@jetstream_scenario(
+    differs=ENDED,
+    expected=["None", "disconnected_cb", "closed_cb", "StopIterSentinel"],
+)
+async def reading_after_closing(ctx: Context) -> None:
+    js, kv = await bucket(ctx)
+    watcher = await kv.watchall()
+    await entries(ctx, watcher)
+    await js._nc.close()
+    try:
+        ctx.say(type(await watcher.updates(timeout=0.2)).__name__)
+    except nats.errors.TimeoutError as error:
+        ctx.say("updates raises", error)
 
 
 @jetstream_scenario

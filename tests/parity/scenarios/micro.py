@@ -42,7 +42,7 @@ async def ask(ctx: Context, nc: Any, subject: str, data: bytes = b"", **options:
 @scenario
 async def information(ctx: Context) -> None:
     nc, svc = await service(ctx, description="text", metadata={"a": "b"})
-    await svc.add_endpoint(name="echo", handler=echo)
+    await svc.add_endpoint(name="echo", handler=echo, metadata={})
     await svc.add_endpoint(name="more", subject="other.*", handler=echo, metadata={"c": "d"})
     await ask(ctx, nc, "echo", b"data")
     await ask(ctx, nc, "other.x", b"data")
@@ -57,11 +57,31 @@ async def information(ctx: Context) -> None:
 @scenario
 async def defaults(ctx: Context) -> None:
     nc, svc = await service(ctx)
-    for verb in ("PING", "INFO", "STATS"):
+    for verb in ("PING", "STATS"):
         await ask(ctx, nc, f"$SRV.{verb}")
     ctx.say(len(nc._subs))
     await svc.start()
     ctx.say("started twice", len(nc._subs))
+
+
+@scenario(
+    differs="ADR-32 has a string and objects there",
+    expected=["'' {} {}", "'' {}"],
+)
+async def nothing_instead_of_null(ctx: Context) -> None:
+    from nats.micro import service as module
+
+    nc, svc = await service(ctx)
+    await svc.add_endpoint(name="echo", handler=echo)
+    answer = json.loads((await nc.request("$SRV.INFO")).data)
+    [endpoint] = answer["endpoints"]
+    ctx.say(repr(answer["description"]), answer["metadata"], endpoint["metadata"])
+    entry = module.EndpointInfo(name="e", subject="s", queue_group="q")
+    info = module.ServiceInfo(
+        name="n", id="i", version="1.0.0", description=None, endpoints=[entry], metadata={}
+    )
+    answer = info.to_dict()
+    ctx.say(repr(answer["description"]), answer["endpoints"][0]["metadata"])
 
 
 @scenario
@@ -157,9 +177,10 @@ async def config_objects(ctx: Context) -> None:
     nc = await ctx.connect()
     config = ServiceConfig(name="demo", version="1.0.0", queue_group="q1")
     svc = await nats.micro.add_service(nc, config, description="added")
-    await svc.add_endpoint(EndpointConfig(name="a", handler=echo), subject="other")
+    await svc.add_endpoint(EndpointConfig(name="a", handler=echo, metadata={}), subject="other")
     group = svc.add_group(GroupConfig(name="g"), queue_group="q2")
-    await group.add_endpoint(EndpointConfig(name="b", handler=echo, queue_group="q3"))
+    endpoint = EndpointConfig(name="b", handler=echo, queue_group="q3", metadata={"c": "d"})
+    await group.add_endpoint(endpoint)
     ctx.say(shown(svc.info()), config.description)
     await ctx.attempt("nothing", nats.micro.add_service(nc))
     await ctx.attempt("unknown", nats.micro.add_service(nc, config, wrong=1))
@@ -220,10 +241,32 @@ async def statistics(ctx: Context) -> None:
     ctx.say(entry.processing_time >= 60_000_000, entry.average_processing_time >= 20_000_000)
     ctx.say(entry.average_processing_time == int(entry.processing_time / 3))
     await ask(ctx, nc, "$SRV.STATS")
+
+
+@scenario(
+    differs="the counts of before made the average time of after",
+    expected=["3 1", "restarted True", "0 0 None 0 0"],
+)
+async def statistics_after_a_reset(ctx: Context) -> None:
+    nc, svc = await service(ctx)
+
+    async def handler(request: Any) -> None:
+        if request.data:
+            raise LookupError
+        await request.respond(b"")
+
+    await svc.add_endpoint(name="work", handler=handler)
+    for data in (b"", b"", b"x"):
+        await nc.request("work", data, timeout=1)
+    await settle(nc)
+    entry = svc.stats().endpoints[0]
+    ctx.say(entry.num_requests, entry.num_errors)
     started = svc.stats().started
     await svc.reset()
+    ctx.say("restarted", svc.stats().started > started)
     entry = svc.stats().endpoints[0]
-    ctx.say("after a reset", entry.num_requests, entry.num_errors, svc.stats().started > started)
+    times = (entry.processing_time, entry.average_processing_time)
+    ctx.say(entry.num_requests, entry.num_errors, entry.last_error, *times)
 
 
 @scenario
@@ -241,6 +284,51 @@ async def stopping(ctx: Context) -> None:
     await told(ctx, "again", svc.stop())
     await told(ctx, "reset", svc.reset())
     ctx.say("connected", nc.is_connected)
+
+
+@scenario(
+    differs="handlers are cancelled, and who has asked waits in vain",
+    expected=["answer b'late'", "stopped True"],
+)
+async def stopping_while_a_handler_runs(ctx: Context) -> None:
+    _, svc = await service(ctx)
+    begun = asyncio.Event()
+
+    async def slow(request: Any) -> None:
+        begun.set()
+        await asyncio.sleep(0.1)
+        await request.respond(b"late")
+
+    await svc.add_endpoint(name="slow", handler=slow)
+    client = await ctx.connect()
+    asking = asyncio.create_task(client.request("slow", timeout=0.5))
+    await begun.wait()
+    await svc.stop()
+    try:
+        ctx.say("answer", (await asking).data)
+    except TimeoutError as error:
+        ctx.say(error)
+    ctx.say("stopped", svc.stopped.is_set())
+
+
+@scenario(
+    differs="it can't be stopped again",
+    expected=[
+        *("stopped False", "echo b'x'", "headers None", "stopped True"),
+        "echo raises nats.errors.NoRespondersError: nats: no responders available for request",
+    ]
+    * 2,
+)
+async def starting_again(ctx: Context) -> None:
+    nc, svc = await service(ctx)
+    for _ in range(2):
+        await svc.start()
+        await svc.add_endpoint(name="echo", handler=echo)
+        ctx.say("stopped", svc.stopped.is_set())
+        await ask(ctx, nc, "echo", b"x")
+        await svc.stop()
+        ctx.say("stopped", svc.stopped.is_set())
+        await ask(ctx, nc, "echo", b"x")
 
 
 @scenario
@@ -313,14 +401,40 @@ async def dictionaries(ctx: Context) -> None:
     }
     identity = {"id": "i", "name": "n", "version": "1.0.0", "metadata": {"a": "b"}}
     stats = {**identity, "started": "2026-01-02T03:04:05.678Z", "endpoints": [endpoint]}
-    entry = {"name": "e", "subject": "s", "queue_group": "q", "metadata": None}
+    entry = {"name": "e", "subject": "s", "queue_group": "q", "metadata": {}}
     made = [
         module.ServiceStats.from_dict(stats),
         module.ServicePing.from_dict(identity),
-        module.ServiceInfo.from_dict({**identity, "endpoints": [entry]}),
+        module.ServiceInfo.from_dict({**identity, "description": "", "endpoints": [entry]}),
     ]
     for value in made:
         ctx.say(value, value.to_dict())
     await ctx.attempt("incomplete", lambda: module.ServicePing.from_dict({"id": "i"}))
     for name, instance in ((None, None), ("n", None), ("n", "i")):
         ctx.say(module.control_subject(module.ServiceVerb.PING, name, instance, prefix="P"))
+
+
+@scenario(
+    start=False,
+    differs="services written in other languages tell it so",
+    expected=["2026-01-02 03:04:05.123456", "[('e', None)]"],
+)
+async def statistics_of_other_services(ctx: Context) -> None:
+    from nats.micro import service as module
+
+    endpoint = {
+        **{"name": "e", "subject": "s", "queue_group": "q", "last_error": ""},
+        **{"num_requests": 1, "num_errors": 0},
+        **{"processing_time": 3, "average_processing_time": 3},
+    }
+    stats = {
+        **{"id": "i", "name": "n", "version": "1.0.0", "metadata": {}},
+        **{"started": "2026-01-02T03:04:05.123456789Z", "endpoints": [endpoint]},
+    }
+    try:
+        read = module.ServiceStats.from_dict(stats)
+    except (KeyError, ValueError) as error:
+        ctx.say(error)
+    else:
+        ctx.say(str(read.started.replace(tzinfo=None)))
+        ctx.say([(entry.name, entry.data) for entry in read.endpoints])

@@ -76,7 +76,6 @@ async def kinds_of_data(ctx: Context) -> None:
         "BytesIO": io.BytesIO(b"from a file"),
         "buffered": io.BufferedReader(io.BytesIO(b"buffered")),
         "text file": io.TextIOWrapper(io.BytesIO(b"text file")),
-        "bytearray": bytearray(b"x"),
         "number": 5,
         "none": None,
         "StringIO": io.StringIO("x"),
@@ -86,6 +85,21 @@ async def kinds_of_data(ctx: Context) -> None:
         if not isinstance(info, Exception):
             result = await obs.get(name)
             ctx.say(result.data, type(result).__qualname__, shown(result.info) == shown(info))
+
+
+@jetstream_scenario(
+    differs="a buffer is as good as its copy",
+    expected=["bytearray b'1'", "memoryview b'2'"],
+)
+async def buffers(ctx: Context) -> None:
+    _, obs = await store(ctx)
+    for data in (bytearray(b"1"), memoryview(b"2")):
+        kind = type(data).__name__
+        try:
+            await obs.put("a", data)
+            ctx.say(kind, (await obs.get("a")).data)
+        except TypeError:
+            ctx.say(kind, "is refused")
 
 
 @jetstream_scenario
@@ -168,6 +182,18 @@ async def deleted_objects(ctx: Context) -> None:
     await told(ctx, "list without", obs.list(ignore_deletes=True))
     await obs.put("a", b"again")
     ctx.say((await obs.get("a")).data)
+
+
+@jetstream_scenario(
+    differs="clients in other languages can't read what has no valid time",
+    expected=["a time"],
+)
+async def time_of_deletion(ctx: Context) -> None:
+    _, obs = await store(ctx)
+    await obs.put("a", b"1")
+    await obs.delete("a")
+    info = await obs.get_info("a", show_deleted=True)
+    ctx.say("a time" if info.mtime else "no time")
 
 
 @jetstream_scenario
