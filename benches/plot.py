@@ -63,4 +63,4 @@ def _panel(axis: Any, title: str, items: list[Comparison]) -> None:
     for loop, colour in COLOURS.items():
         axis.barh(0, 0, color=colour, label=loop)
     axis.plot([], [], color="black", linewidth=2, label="bar")
-    axis.legend(loc="lower right", fontsize=8)
+    axis.legend(loc="upper right", fontsize=8)

@@ -226,6 +226,8 @@ def find(name: str) -> Callable[[Bench], Awaitable[dict[str, Any]]]:
         return WORKLOADS[name]
     from workload_jetstream import WORKLOADS as JETSTREAM
 
+    if name not in JETSTREAM:
+        sys.exit(f"unknown workload {name!r}: see catalog.py")
     return JETSTREAM[name]
 
 
