@@ -1,10 +1,15 @@
 //! Entries of key-value buckets, made from the messages that carry them (ADR-8).
 
+use std::borrow::Cow;
 use std::sync::Mutex;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
+use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::delivery::Position;
 use crate::client::Connection;
@@ -41,13 +46,21 @@ impl EntryShape {
 }
 
 impl EntryShape {
-    /// The entry in the reply to a direct get (ADR-31); `None` where the reply is anything else
-    /// than a value of that key: an error, a marker, another subject.
+    /// The entry in the reply to a get, direct (ADR-31) or through the API; `None` where the
+    /// reply is anything else than a value of that key: an error, a marker, another subject.
     pub fn entry<'py>(
         &self,
         py: Python<'py>,
         frame: &Frame,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        if frame.headers().is_empty() {
+            return match StoredMessage::parse(frame.payload()) {
+                Some(stored) if stored.subject == self.subject => {
+                    self.make(py, &stored.data, stored.seq).map(Some)
+                }
+                _ => Ok(None),
+            };
+        }
         let block = frame.headers();
         if headers::inline_status(block).is_some() {
             return Ok(None);
@@ -59,15 +72,59 @@ impl EntryShape {
             SEQUENCE => revision = value.parse::<u64>().ok(),
             _ => {}
         });
-        let (true, true, Some(revision)) = (is_value, is_same, revision) else { return Ok(None) };
+        match revision {
+            Some(revision) if is_value && is_same => {
+                self.make(py, frame.payload(), revision).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn make<'py>(
+        &self,
+        py: Python<'py>,
+        value: &[u8],
+        revision: u64,
+    ) -> PyResult<Bound<'py, PyAny>> {
         // The reference gives `None` for an empty value.
-        let value = match frame.payload() {
-            b"" => None,
-            payload => Some(PyBytes::new(py, payload)),
-        };
+        let value = (!value.is_empty()).then(|| PyBytes::new(py, value));
         let nothing = py.None();
         let arguments = (&self.bucket, &self.key, value, revision, &nothing, &nothing, &nothing);
-        self.class.bind(py).call1(arguments).map(Some)
+        self.class.bind(py).call1(arguments)
+    }
+}
+
+/// A message without headers in the API's answer to STREAM.MSG.GET.
+struct StoredMessage {
+    subject: String,
+    seq: u64,
+    data: Vec<u8>,
+}
+
+impl StoredMessage {
+    /// `None` for every other answer.
+    fn parse(json: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Answer<'a> {
+            #[serde(borrow)]
+            message: Message<'a>,
+        }
+        #[derive(Deserialize)]
+        struct Message<'a> {
+            #[serde(borrow)]
+            subject: Cow<'a, str>,
+            seq: u64,
+            #[serde(borrow, default)]
+            data: Cow<'a, str>,
+            #[serde(default)]
+            hdrs: Option<IgnoredAny>,
+        }
+        let message = serde_json::from_slice::<Answer<'_>>(json).ok()?.message;
+        if message.hdrs.is_some() {
+            return None;
+        }
+        let data = BASE64.decode(message.data.as_bytes()).ok()?;
+        Some(Self { subject: message.subject.into_owned(), seq: message.seq, data })
     }
 }
 

@@ -309,8 +309,7 @@ class Subscription:
 def _finish(handler: Any, waits_for: Any) -> Generator[Any, Any, None]:
     """Awaits a handler that the core has run up to its first suspension; `waits_for` is `None`
     where the core left an unusual awaitable alone."""
-    is_started = waits_for is not None or isinstance(handler, types.CoroutineType)
-    if is_started:
+    if waits_for is not None or inspect.iscoroutine(handler):
         while True:
             try:
                 yield waits_for

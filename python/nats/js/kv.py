@@ -8,6 +8,7 @@ import datetime
 import logging
 import re
 from dataclasses import dataclass
+from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias
 
 from nats._core import EntryFeed, EntryShape
@@ -151,16 +152,15 @@ class KeyValue:
 
     async def _get(self, key: str, revision: Optional[int] = None) -> KeyValue.Entry:
         subject = f"{self._pre}{key}"
-        core = self._js._nc._core_for_requests()
-        if self._direct and not revision and core is not None:
-            found = await self._get_direct(key, subject)
+        if not revision and self._js._nc._core_for_requests() is not None:
+            found = await self._get_latest(key, subject)
             if isinstance(found, KeyValue.Entry):
                 return found
         else:
             found = None
         try:
             if found is not None:
-                msg = self._js._lift_msg_to_raw_msg(found)
+                msg = self._js._stored_msg(found, self._direct)
             else:
                 msg = await self._js.get_msg(
                     self._stream,
@@ -172,14 +172,19 @@ class KeyValue:
             raise KeyNotFoundError from None
         return self._entry(key, subject, msg)
 
-    async def _get_direct(self, key: str, subject: str) -> KeyValue.Entry | Msg:
-        """The value, made by the core; the message if there is more to it."""
+    async def _get_latest(self, key: str, subject: str) -> KeyValue.Entry | Msg:
+        """The value, made by the core; the server's answer if there is more to it."""
         js = self._js
         nc = js._nc
         core = nc._native()
         shape = EntryShape(KeyValue.Entry, self._name, key, subject)
-        request = f"{js._prefix}.DIRECT.GET.{self._stream}.{subject}"
-        future, token, room = core.request_entry(shape, request, b"", js._timeout)
+        if self._direct:
+            request = f"{js._prefix}.DIRECT.GET.{self._stream}.{subject}"
+            payload = b""
+        else:
+            request = f"{js._prefix}.STREAM.MSG.GET.{self._stream}"
+            payload = b'{"last_by_subj": %b}' % encode_basestring_ascii(subject).encode()
+        future, token, room = core.request_entry(shape, request, payload, js._timeout)
         try:
             if room is not None:
                 await nc._wait_for_room(room)
@@ -320,12 +325,14 @@ class KeyValue:
         """
         watcher = await self.watchall()
         markers: List[KeyValue.Entry] = []
-        async for entry in watcher:
-            if entry is None:
-                break
-            if entry.operation in (KV_DEL, KV_PURGE):
-                markers.append(entry)
-        await watcher.stop()
+        try:
+            async for entry in watcher:
+                if entry is None:
+                    break
+                if entry.operation in (KV_DEL, KV_PURGE):
+                    markers.append(entry)
+        finally:
+            await watcher.stop()
         for entry in markers:
             # A watcher gives a datetime, whatever the reference's annotation says.
             created: Any = entry.created
@@ -371,11 +378,13 @@ class KeyValue:
         """
         watcher = await self.watch(key, include_history=True)
         entries: List[KeyValue.Entry] = []
-        async for entry in watcher:
-            if entry is None:
-                break
-            entries.append(entry)
-        await watcher.stop()
+        try:
+            async for entry in watcher:
+                if entry is None:
+                    break
+                entries.append(entry)
+        finally:
+            await watcher.stop()
         if not entries:
             raise NoKeysError
         return entries

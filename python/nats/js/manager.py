@@ -8,7 +8,7 @@ import json
 from binascii import a2b_base64
 from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional
 
-from nats.aio._types import NATS_HDR_LINE, NATS_HDR_LINE_SIZE
+from nats.aio._types import NATS_HDR_LINE, NATS_HDR_LINE_SIZE, NO_RESPONDERS_STATUS
 from nats.errors import NoRespondersError
 from nats.js import api
 from nats.js.errors import (
@@ -20,6 +20,7 @@ from nats.js.errors import (
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
+    from nats.aio.msg import Msg
 
 __all__ = ["NATS_HDR_LINE", "NATS_HDR_LINE_SIZE", "JetStreamManager"]
 
@@ -350,11 +351,15 @@ class JetStreamManager:
             _encode(request),
             timeout=self._timeout,
         )
-        raw_msg = api.RawStreamMsg.from_response(resp["message"])
-        if raw_msg.hdrs:
-            raw_msg.headers = _parse_headers(a2b_base64(raw_msg.hdrs))
-        raw_msg.data = a2b_base64(raw_msg.data) if raw_msg.data else None
-        return raw_msg
+        return _raw_msg(resp)
+
+    def _stored_msg(self, answer: Msg, direct: bool) -> api.RawStreamMsg:
+        """As :meth:`get_msg`, of an answer that is there already."""
+        if (answer.headers or {}).get(api.Header.STATUS) == NO_RESPONDERS_STATUS:
+            raise NoRespondersError if direct else ServiceUnavailableError
+        if direct:
+            return self._lift_msg_to_raw_msg(answer)
+        return _raw_msg(_checked(answer))
 
     @classmethod
     def _lift_msg_to_raw_msg(cls, msg: Any) -> api.RawStreamMsg:
@@ -403,10 +408,23 @@ class JetStreamManager:
             msg = await self._nc.request(req_subject, req, timeout=timeout)
         except NoRespondersError:
             raise ServiceUnavailableError from None
-        resp: Dict[str, Any] = json.loads(msg.data)
-        if "error" in resp:
-            APIError.from_error(resp["error"])
-        return resp
+        return _checked(msg)
+
+
+def _checked(answer: Msg) -> Dict[str, Any]:
+    """The content of an answer that is no error."""
+    resp: Dict[str, Any] = json.loads(answer.data)
+    if "error" in resp:
+        APIError.from_error(resp["error"])
+    return resp
+
+
+def _raw_msg(resp: Dict[str, Any]) -> api.RawStreamMsg:
+    raw_msg = api.RawStreamMsg.from_response(resp["message"])
+    if raw_msg.hdrs:
+        raw_msg.headers = _parse_headers(a2b_base64(raw_msg.hdrs))
+    raw_msg.data = a2b_base64(raw_msg.data) if raw_msg.data else None
+    return raw_msg
 
 
 def _success(resp: Dict[str, Any]) -> bool:
