@@ -193,7 +193,18 @@ impl SubscriptionCore {
     pub fn take_frame(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
         let frame = self.consumer.take();
         self.answer_flow_control(py)?;
+        if frame.is_some() {
+            self.pass_on(py)?;
+        }
         Ok(frame)
+    }
+
+    /// Others who wait are due next.
+    fn pass_on(&self, py: Python<'_>) -> PyResult<()> {
+        if lock(&self.consumer.waiters).is_empty() {
+            return Ok(());
+        }
+        self.consumer.wake_next(py, self.connection.get())
     }
 
     /// A message that was taken with `take_frame` has been dealt with.
@@ -272,9 +283,7 @@ impl SubscriptionCore {
         let message = self.take(py)?;
         if message.is_some() {
             self.consumer.finish(py)?;
-            if !lock(&self.consumer.waiters).is_empty() {
-                self.consumer.wake_next(py, self.connection.get())?;
-            }
+            self.pass_on(py)?;
         }
         Ok(message)
     }
