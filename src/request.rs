@@ -109,12 +109,31 @@ impl Requests {
 
     /// Takes out the asynchronous publishes except those with the tokens `but`.
     pub fn take_async_publishes(&mut self, but: &[u64]) -> Vec<Pending> {
-        let is_publish = |token: &u64, pending: &mut Pending| {
-            matches!(pending.kind, ReplyKind::AsyncAck(_)) && !but.contains(token)
+        self.take_publishes(|token, _| !but.contains(&token))
+    }
+
+    /// Takes out the asynchronous publishes up to `newest` whose window is `of` interest.
+    pub fn take_overdue(
+        &mut self,
+        newest: u64,
+        of: impl Fn(&Py<AckWindow>) -> bool,
+    ) -> Vec<Pending> {
+        self.take_publishes(|token, window| token <= newest && of(window))
+    }
+
+    fn take_publishes(&mut self, wanted: impl Fn(u64, &Py<AckWindow>) -> bool) -> Vec<Pending> {
+        let is_wanted = |token: &u64, pending: &mut Pending| match &pending.kind {
+            ReplyKind::AsyncAck(window) => wanted(*token, window),
+            _ => false,
         };
-        let mut taken: Vec<_> = self.entries.extract_if(is_publish).collect();
+        let mut taken: Vec<_> = self.entries.extract_if(is_wanted).collect();
         taken.sort_unstable_by_key(|(token, _)| *token);
         taken.into_iter().map(|(_, pending)| pending).collect()
+    }
+
+    /// The token given last.
+    pub fn newest(&self) -> u64 {
+        self.next
     }
 
     /// The request that a message to the shared inbox answers.

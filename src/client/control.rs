@@ -80,10 +80,13 @@ impl Connection {
         Ok(future)
     }
 
-    /// Drops what a connection that is over has left. Reports of dropped messages stay.
+    /// Drops what a connection that is over has left. What is known of messages stays: reports
+    /// of dropped ones and of gaps.
     fn clear_events(&self) {
         let mut control = lock(&self.control);
-        control.events.retain(|event| matches!(event, ControlEvent::Dropped(..)));
+        control.events.retain(|event| {
+            matches!(event, ControlEvent::Dropped(..) | ControlEvent::Server(Event::Push(..)))
+        });
         control.busy = false;
     }
 

@@ -220,8 +220,10 @@ impl Connection {
             None => LinkEnd::Eof,
         };
         let this = slf.get();
-        if !matches!(&*lock(&this.driver), Driver::Asyncio(wire) if wire.serves(epoch)) {
-            return Ok(());
+        match &mut *lock(&this.driver) {
+            // What is published until the next connection waits for that.
+            Driver::Asyncio(wire) if wire.serves(epoch) => wire.paused = true,
+            _ => return Ok(()),
         }
         this.shared.post(Event::Ended(epoch, end));
         Self::drain(slf)

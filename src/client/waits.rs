@@ -10,6 +10,7 @@ use crate::bridge::{reject, resolve};
 use crate::connection::lock;
 use crate::errors::TimeoutError;
 use crate::jetstream::acks;
+use crate::jetstream::window::AckWindow;
 use crate::protocol::Frame;
 use crate::request::{DeadlineKey, Expiring, Pending, ReplyKind};
 
@@ -156,6 +157,18 @@ impl Connection {
 
     pub fn take_async_publishes(&self, but: &[u64]) -> Vec<Pending> {
         lock(&self.requests).take_async_publishes(but)
+    }
+
+    pub fn take_overdue_publishes(
+        &self,
+        window: &Bound<'_, AckWindow>,
+        newest: u64,
+    ) -> Vec<Pending> {
+        lock(&self.requests).take_overdue(newest, |of| of.bind(window.py()).is(window))
+    }
+
+    pub fn newest_request(&self) -> u64 {
+        lock(&self.requests).newest()
     }
 
     /// Tokens of the requests that are still waiting to be written.

@@ -16,46 +16,56 @@ struct Progress {
     hasher: Sha256,
     /// Hashed, but not yet handed out.
     chunks: Vec<Frame>,
-    is_complete: bool,
+    pulled: u64,
+    /// The last chunk had none behind it.
+    at_end: bool,
+}
+
+impl Progress {
+    /// Whether all is there. A replica that lags behind can take an early chunk for the last
+    /// one: the size has to be right, too. More than that is too much already.
+    fn is_complete(&self, size: Option<u64>) -> bool {
+        size.map_or(self.at_end, |size| self.pulled > size || (self.at_end && self.pulled == size))
+    }
 }
 
 /// Collects the chunks of one object from a subscription of an ordered consumer.
 #[pyclass(frozen, module = "nats._core")]
 pub struct ObjectReader {
     core: Py<SubscriptionCore>,
+    size: Option<u64>,
     progress: Mutex<Progress>,
 }
 
 #[pymethods]
 impl ObjectReader {
+    /// `size` is that of the object in bytes, if it is known.
     #[new]
-    fn new(core: Py<SubscriptionCore>) -> Self {
-        Self { core, progress: Mutex::default() }
+    fn new(core: Py<SubscriptionCore>, size: Option<u64>) -> Self {
+        Self { core, size, progress: Mutex::default() }
     }
 
     /// Takes chunks that are there, about `limit` bytes at most; returns how many bytes.
     fn pull(&self, py: Python<'_>, limit: usize) -> PyResult<usize> {
         let core = self.core.get();
-        let mut pulled = 0;
-        let mut fresh = Vec::new();
-        let mut is_complete = self.is_complete();
-        while pulled < limit && !is_complete {
+        let before = lock(&self.progress).pulled;
+        while !self.is_complete() {
+            let pulled = (lock(&self.progress).pulled - before) as usize;
+            if pulled >= limit {
+                break;
+            }
             let Some(frame) = core.take_frame(py)? else { break };
             core.finish(py)?;
             let Some(position) = Position::parse(frame.reply()) else { continue };
-            is_complete = position.pending == 0;
-            pulled += frame.payload_len();
-            fresh.push(frame);
-        }
-        py.detach(|| {
-            let mut progress = lock(&self.progress);
-            for frame in &fresh {
+            py.detach(|| {
+                let mut progress = lock(&self.progress);
                 progress.hasher.update(frame.payload());
-            }
-            progress.is_complete = is_complete;
-            progress.chunks.append(&mut fresh);
-        });
-        Ok(pulled)
+                progress.pulled += frame.payload_len() as u64;
+                progress.at_end = position.pending == 0;
+                progress.chunks.push(frame);
+            });
+        }
+        Ok((lock(&self.progress).pulled - before) as usize)
     }
 
     /// All bytes pulled since the last call.
@@ -72,10 +82,10 @@ impl ObjectReader {
         })
     }
 
-    /// The consumer has nothing behind the chunks pulled so far.
+    /// Nothing is missing any more, or there is too much.
     #[getter]
     fn is_complete(&self) -> bool {
-        lock(&self.progress).is_complete
+        lock(&self.progress).is_complete(self.size)
     }
 
     /// SHA-256 of all bytes pulled so far.

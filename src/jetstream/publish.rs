@@ -4,7 +4,9 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::window::AckWindow;
+use crate::bridge::reject;
 use crate::client::Connection;
+use crate::errors::TimeoutError;
 use crate::request::ReplyKind;
 
 #[pymethods]
@@ -68,6 +70,22 @@ impl Connection {
         self.close_request(py, self.take_request(token)).map(drop)
     }
 
+    /// Fails the asynchronous publishes of a window up to the token `newest` for want of an
+    /// acknowledgement; returns the newest token there is now.
+    fn fail_overdue_publishes(
+        &self,
+        py: Python<'_>,
+        window: &Bound<'_, AckWindow>,
+        newest: u64,
+    ) -> PyResult<u64> {
+        for pending in self.take_overdue_publishes(window, newest) {
+            if let Some(future) = self.close_request(py, Some(pending))? {
+                reject(future.bind(py), TimeoutError::new_err(()))?;
+            }
+        }
+        Ok(self.newest_request())
+    }
+
     /// Fails the asynchronous publishes whose acknowledgement can't come any more: all that the
     /// lost connection had written, or (`all`) every one.
     fn fail_publishes(&self, py: Python<'_>, error: &Bound<'_, PyAny>, all: bool) -> PyResult<()> {
@@ -75,7 +93,7 @@ impl Connection {
         for pending in self.take_async_publishes(&unsent) {
             if let Some(future) = self.close_request(py, Some(pending))? {
                 let error = PyErr::from_value(error.call0()?);
-                crate::bridge::reject(future.bind(py), error)?;
+                reject(future.bind(py), error)?;
             }
         }
         Ok(())

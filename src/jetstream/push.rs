@@ -97,13 +97,18 @@ impl Push {
                 if !frame.reply().is_empty() || track.broken {
                     return Verdict::Swallow;
                 }
+                if self.ordered {
+                    // Behind the message with this number, the last one that was sent.
+                    let arrived = track.expected - 1;
+                    track.broken = last_consumer_seq.is_some_and(|sent| sent != arrived);
+                    return match track.broken {
+                        true => Verdict::Report(Notice::Gap),
+                        false => Verdict::Swallow,
+                    };
+                }
                 let Some(last) = track.last else { return Verdict::Swallow };
                 if last_consumer_seq == Some(last.consumer_seq) {
                     return Verdict::Swallow;
-                }
-                if self.ordered {
-                    track.broken = true;
-                    return Verdict::Report(Notice::Gap);
                 }
                 Verdict::Report(Notice::Mismatch {
                     stream_seq: last.stream_seq,
@@ -128,6 +133,10 @@ impl Push {
                 return Verdict::Report(Notice::Gap);
             }
             track.expected += 1;
+            // Delivered by the consumer before, after the new one had been asked for.
+            if position.stream_seq <= track.stream_seq {
+                return Verdict::Swallow;
+            }
             track.stream_seq = position.stream_seq;
         }
         if position.is_some() {

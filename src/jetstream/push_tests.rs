@@ -31,17 +31,20 @@ fn a_gap_is_reported_once_and_nothing_delivered_behind_it() {
     assert_eq!(push.inspect(&message(6, 4), 1, 0), Verdict::Swallow);
     assert_eq!(push.stream_seq(), 1);
     push.restart();
-    assert_eq!(push.inspect(&message(2, 1), 1, 0), Verdict::Deliver);
+    assert_eq!(push.inspect(&message(1, 1), 1, 0), Verdict::Swallow, "delivered before");
+    assert_eq!(push.inspect(&message(2, 2), 1, 0), Verdict::Deliver);
     assert_eq!(push.stream_seq(), 2);
 }
 
 #[test]
 fn heartbeats_tell_of_what_is_missing() {
     let ordered = Push::new(true);
-    assert_eq!(ordered.inspect(&heartbeat(3), 0, 0), Verdict::Swallow, "nothing to compare with");
+    assert_eq!(ordered.inspect(&heartbeat(0), 0, 0), Verdict::Swallow, "nothing was sent");
     ordered.inspect(&message(1, 1), 0, 0);
     assert_eq!(ordered.inspect(&heartbeat(1), 1, 0), Verdict::Swallow);
     assert_eq!(ordered.inspect(&heartbeat(2), 1, 0), Verdict::Report(Notice::Gap));
+    let first = Push::new(true);
+    assert_eq!(first.inspect(&heartbeat(3), 0, 0), Verdict::Report(Notice::Gap), "all are lost");
 
     let push = Push::new(false);
     push.inspect(&message(7, 4), 0, 0);

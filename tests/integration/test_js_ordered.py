@@ -164,7 +164,6 @@ async def test_last_message_lost(js_server: Server, connect: Connect) -> None:
         await nc.close()
 
 
-@pytest.mark.xfail(reason="a heartbeat isn't compared with anything before the first message")
 async def test_all_messages_lost(js_server: Server, connect: Connect) -> None:
     _, manager = await begin(connect)
     await fill(manager, 1)
@@ -292,9 +291,6 @@ async def test_server_restarted(js_server: Server, connect: Connect, how: str) -
     await until(two)
 
 
-# Now and then a consumer delivers everything while the connection is down: the case of
-# `test_all_messages_lost`.
-@pytest.mark.xfail(strict=False, reason="see test_all_messages_lost")
 async def test_connection_cut_amid_delivery(js_server: Server, connect: Connect) -> None:
     _, manager = await begin(connect)
     await fill(manager, 20_000)
@@ -309,7 +305,6 @@ async def test_connection_cut_amid_delivery(js_server: Server, connect: Connect)
         await nc.close()
 
 
-@pytest.mark.xfail(reason="clear_events() forgets the notice; heartbeats then count as activity")
 async def test_gap_seen_while_the_connection_is_lost(connect: Connect) -> None:
     """The consumer goes on after the reconnect, so that only the gap calls for a new one."""
     reply = "$JS.ACK.S.d.1.{0}.{0}.1700000000000000000.0"
@@ -406,7 +401,6 @@ async def test_client_closed(js_server: Server, connect: Connect) -> None:
     await eventually(lambda: asyncio.all_tasks() <= tasks, f"{asyncio.all_tasks() - tasks}")
 
 
-@pytest.mark.xfail(reason="closing the client leaves the watch asleep for up to two heartbeats")
 async def test_closing_ends_the_watch_at_once(js_server: Server, connect: Connect) -> None:
     nc, js = await begin(connect)
     tasks = asyncio.all_tasks()

@@ -182,7 +182,7 @@ async def test_waiting_publishers_go_in_order(js_server: Server, connect: Connec
     # One that gives up doesn't hold up those behind it.
     tasks[3].cancel()
     await asyncio.wait([tasks[3]], timeout=1)
-    assert isinstance(tasks[3].exception(), js_errors.TooManyStalledMsgsError), "as in nats-py"
+    assert tasks[3].cancelled()
     del tasks[3]
     js_server.resume()
     futures = await within(asyncio.gather(*tasks))

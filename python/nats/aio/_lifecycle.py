@@ -317,6 +317,9 @@ class Lifecycle:
                 event = core.next_event()
                 if event is None:
                     await core.event_ready()
+                elif event[0] in ("dropped", "push"):
+                    # Left from before: it's about messages, not about this connection.
+                    await self._process_event(*event)
                 elif event[0] != "ended" or self._is_current(event[1][0]):
                     return event
 

@@ -261,6 +261,8 @@ class Subscription:
     def _stop_processing(self) -> None:
         """Ends the handler's task and the iterator."""
         self._core.stop()
+        if self._jsi is not None:
+            self._jsi.stop()
         task = self._wait_for_msgs_task
         # A handler that ends its own subscription must not be cut short by that.
         if task and not task.done() and task is not _current_task():

@@ -15,13 +15,15 @@ if TYPE_CHECKING:
 _QUIET = 1.0
 # Answers in a row that settle nothing, after which waiting ends.
 _MAX_DOUBTS = 5
+# The stream is there, but has no such message.
+_NO_MESSAGE = 10037
 
 
 class Feed:
     """Tells whether an ordered consumer has more to deliver when nothing arrives.
 
     The last message says that none is behind it. If there never was one, or it has been removed
-    while others were delivered, only the consumer's state can tell.
+    while others were delivered, only the stream's state can tell.
     """
 
     def __init__(self, sub: JetStreamContext.PushSubscription) -> None:
@@ -36,7 +38,7 @@ class Feed:
 
     async def wait(self, timeout: Optional[float] = None) -> bool:
         """Waits until a message can be taken or the subscription has stopped; false if the
-        consumer has nothing left to deliver.
+        stream has nothing more for it.
 
         :param timeout: seconds; ``None`` waits as long as there may be something to come.
         :raises asyncio.TimeoutError: no message in time.
@@ -60,28 +62,28 @@ class Feed:
                 return False
 
     async def _is_exhausted(self) -> bool:
+        """Asks the stream's leader: the consumer may be on a replica that lags behind it."""
         sub = self._sub
-        is_gone = False
+        core = sub._core
         try:
-            info = await sub.consumer_info()
-        except (APIError, errors.TimeoutError) as error:
+            last = await sub._js.get_last_msg(sub._stream, sub._jsi.filter_subject)
+        except NotFoundError as error:
+            if error.err_code == _NO_MESSAGE:
+                return True
+            raise
+        except (APIError, errors.TimeoutError):
             self._doubts += 1
             if self._doubts == _MAX_DOUBTS:
                 raise
-            is_gone = isinstance(error, NotFoundError)
-        else:
-            if info.num_pending:
-                self._doubts = 0
-                return False
-            if info.delivered is None or info.delivered.consumer_seq == 0:
-                return True
-            # Delivered, but perhaps lost on the way: a new consumer settles that.
-            self._doubts += 1
-            if self._doubts == _MAX_DOUBTS:
-                return True
-            is_gone = True
-        if is_gone:
-            await sub._jsi.reset_ordered_consumer(sub._core.stream_seq + 1)
+            return False
+        if last.seq is None or last.seq <= core.stream_seq:
+            return True
+        # Not delivered yet, or lost on the way: a new consumer settles that.
+        self._doubts += 1
+        if self._doubts == _MAX_DOUBTS:
+            raise errors.TimeoutError
+        if core.pending_msgs == 0:
+            await sub._jsi.reset_ordered_consumer(core.stream_seq + 1)
         return False
 
     async def end(self) -> None:

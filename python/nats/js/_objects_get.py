@@ -55,7 +55,7 @@ async def read_content(
     sub = await js.subscribe(subject, ordered_consumer=True)
     feed = Feed(sub)
     try:
-        reader = ObjectReader(sub._core)
+        reader = ObjectReader(sub._core, info.size)
         size = await _read(reader, feed, write)
     finally:
         await feed.end()

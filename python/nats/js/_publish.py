@@ -46,6 +46,7 @@ class Publishing(JetStreamManager):
     ) -> None:
         super().__init__(conn, prefix, timeout)
         self._window = AckWindow(publish_async_max_pending)
+        self._sweep: Optional[asyncio.TimerHandle] = None
 
     async def publish(
         self,
@@ -105,7 +106,8 @@ class Publishing(JetStreamManager):
         as :meth:`publish` would, and with a
         :class:`nats.errors.ConnectionReconnectingError` or ``ConnectionClosedError`` if the
         connection is lost before the acknowledgement: whether the message has been stored
-        isn't known then. It has no timeout of its own.
+        isn't known then. Without an acknowledgement it fails with a
+        :class:`nats.errors.TimeoutError` after once to twice the context's ``timeout``.
 
         :param wait_stall: seconds to wait for others to be acknowledged; ``None`` for ever.
         :raises nats.js.errors.TooManyStalledMsgsError: that wasn't enough.
@@ -126,10 +128,21 @@ class Publishing(JetStreamManager):
                 window.return_slot()
                 raise
             assert sent is not None
+        if self._sweep is None:
+            self._fail_overdue(core, 0)
         future, room = sent
         if room is not None:
             await nc._wait_for_room(room)
         return future
+
+    def _fail_overdue(self, core: Connection, newest: int) -> None:
+        """Fails what was waiting the last time already. One timer of the loop for all: each
+        waits for the context's timeout, and for twice that at most."""
+        newest = core.fail_overdue_publishes(self._window, newest)
+        self._sweep = None
+        if self._window.pending:
+            loop = asyncio.get_running_loop()
+            self._sweep = loop.call_later(self._timeout, self._fail_overdue, core, newest)
 
     async def _publish_async_openly(
         self, subject: str, payload: bytes, wait_stall: Optional[float], headers: _Headers
@@ -147,6 +160,8 @@ class Publishing(JetStreamManager):
         inbox, token = core.open_publish(window, future, granted)
         future._core = core
         future._token = token
+        if self._sweep is None:
+            self._fail_overdue(core, 0)
         try:
             await nc.publish(subject, payload, reply=inbox, headers=headers)
         except BaseException:

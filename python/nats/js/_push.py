@@ -75,10 +75,7 @@ class PushSubscription(Subscription):
 
     async def drain(self) -> None:
         """Ends the subscription; returns when every message received is handled."""
-        try:
-            await self._sub.drain()
-        finally:
-            self._sub._jsi.stop()
+        await self._sub.drain()
 
     async def unsubscribe(self, limit: int = 0) -> None:
         """Ends the subscription, at once or after ``limit`` messages. The server removes an
@@ -116,6 +113,11 @@ class PushState:
         self._recreating: Optional[asyncio.Task[None]] = None
         sub._core.track_push(bool(ordered))
 
+    @property
+    def filter_subject(self) -> str:
+        """The subject that the consumer was asked for."""
+        return self._ccreq.filter_subject or ">"
+
     def start(self) -> None:
         """Watches the heartbeats, if the consumer sends any."""
         if self._hbi:
@@ -138,7 +140,10 @@ class PushState:
         while not self._conn.is_closed and not self._sub._closed:
             await asyncio.sleep(self._hbi * _MISSED_HEARTBEATS)
             is_active = self._sub._core.take_active()
-            if not is_active and self._ordered and self._conn.is_connected:
+            is_recreating = self._recreating is not None and not self._recreating.done()
+            if is_active or is_recreating or not self._ordered:
+                continue
+            if self._conn.is_connected:
                 await self._restart()
 
     async def process_notice(self, mismatch: Optional[tuple[int, int, Optional[int]]]) -> None:

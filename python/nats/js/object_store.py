@@ -18,6 +18,7 @@ from nats._spellings import Listing, ReadableResult
 from nats.errors import ConnectionClosedError, Error
 from nats.js import api
 from nats.js.errors import (
+    APIError,
     BadObjectMetaError,
     DigestMismatchError,
     LinkIsABucketError,
@@ -295,10 +296,13 @@ class ObjectStore:
         """Makes chunks an object."""
         try:
             await self._publish_meta(info.name, info)
+        except APIError:
+            await self._purge_chunks(info.nuid)
+            raise
         except Exception:
-            # If it's the acknowledgement that got lost, the object is there and needs its chunks.
+            # The acknowledgement may be what got lost. As long as the object can still turn up,
+            # it needs its chunks.
             if not await self._is_latest(info):
-                await self._purge_chunks(info.nuid)
                 raise
         if replaced is not None:
             await self._purge_chunks(replaced.nuid)
