@@ -23,6 +23,9 @@ const BURST_TIME: Duration = Duration::from_millis(5);
 /// Messages between two looks at the clock.
 const CLOCK_EVERY: u32 = 16;
 
+/// A handler that waits, and what for; nothing where it is an unusual awaitable.
+type Suspended<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
+
 /// Somebody waiting for a message.
 struct Waiter {
     future: Py<PyAny>,
@@ -296,7 +299,7 @@ impl SubscriptionCore {
         &self,
         py: Python<'py>,
         handler: &Bound<'py, PyAny>,
-    ) -> PyResult<Option<(Bound<'py, PyAny>, Option<Bound<'py, PyAny>>)>> {
+    ) -> PyResult<Option<Suspended<'py>>> {
         loop {
             self.handled(py)?;
             if self.stopped.load(Relaxed) {

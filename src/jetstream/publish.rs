@@ -9,6 +9,9 @@ use crate::client::Connection;
 use crate::errors::TimeoutError;
 use crate::request::ReplyKind;
 
+/// The future of an acknowledgement, and what to await first.
+type Sent<'py> = (Bound<'py, PyAny>, Option<Py<PyAny>>);
+
 #[pymethods]
 impl Connection {
     /// As `request`, but the future gets a `PubAck`, or fails as the server says.
@@ -36,7 +39,7 @@ impl Connection {
         payload: &Bound<'py, PyAny>,
         headers: Option<&Bound<'py, PyAny>>,
         granted: bool,
-    ) -> PyResult<Option<(Bound<'py, PyAny>, Option<Py<PyAny>>)>> {
+    ) -> PyResult<Option<Sent<'py>>> {
         if !granted && window.get().is_full() {
             return Ok(None);
         }
