@@ -22,6 +22,7 @@ from nats.js.errors import (
     BadObjectMetaError,
     DigestMismatchError,
     LinkIsABucketError,
+    NoStreamResponseError,
     NotFoundError,
     ObjectAlreadyExists,
     ObjectDeletedError,
@@ -296,7 +297,7 @@ class ObjectStore:
         """Makes chunks an object."""
         try:
             await self._publish_meta(info.name, info)
-        except APIError:
+        except (APIError, NoStreamResponseError):
             await self._purge_chunks(info.nuid)
             raise
         except Exception:

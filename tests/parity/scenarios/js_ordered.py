@@ -33,7 +33,8 @@ async def in_order(ctx: Context) -> None:
     await fill(js, 2, start=6)
     msgs = await take(sub, 7)
     ctx.say(payloads(msgs), [msg.metadata.sequence.consumer for msg in msgs])
-    ctx.say(msgs[0].reply)
+    # How many are pending depends on how far the server had got.
+    ctx.say(msgs[0].reply.rpartition(".")[0])
     info = await sub.consumer_info()
     ctx.say(shown({**shown(info.config), "deliver_subject": "x"}), info.push_bound)
     await told(ctx, "no more", sub.next_msg(timeout=0.05))
