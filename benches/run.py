@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from catalog import VARIANTS, WORKLOADS, Variant, Workload
+from catalog import DRIVERS, VARIANTS, WORKLOADS, Variant, Workload
 from native import run_native
 from processes import Failed, nats_server, run_json
 from report import Samples, markdown
@@ -42,6 +42,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     names = [workload.name for workload in WORKLOADS]
     parser.add_argument("--only", help="comma-separated workloads: " + ", ".join(names))
+    parser.add_argument("--drivers", default=",".join(DRIVERS), help="of fastnats (default both)")
     parser.add_argument("--repeat", type=int, help="repetitions (default 5, with --quick 1)")
     parser.add_argument("--quick", action="store_true", help="a tenth of the messages")
     # Not resolved: a virtual environment's interpreter is found through its symlink.
@@ -151,7 +152,8 @@ def main() -> int:
         "quick": args.quick,
     }
     versions = probe(args.ref_python, "nats-py")
-    variants = list(VARIANTS)
+    drivers = ("", *args.drivers.split(","))
+    variants = [variant for variant in VARIANTS if variant.driver in drivers]
     try:
         versions |= probe(args.ours_python, "fastnats")
     except Failed as failure:

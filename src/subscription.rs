@@ -377,17 +377,22 @@ impl SubscriptionCore {
 
     /// The subscription delivers for a push consumer. `ordered` has gaps reported.
     fn track_push(&self, ordered: bool) {
-        self.subscription.push.get_or_init(|| Push::new(ordered));
+        let sid = self.sid.load(Relaxed);
+        self.subscription.push.get_or_init(|| Push::new(ordered, sid));
     }
 
     /// A new push consumer delivers under another sid; what is queued stays.
-    fn rebind(&self, sid: u64) {
-        self.unregister();
-        self.sid.store(sid, Relaxed);
+    fn rebind(&self, py: Python<'_>, sid: u64) -> PyResult<()> {
+        let old = self.sid.swap(sid, Relaxed);
         if let Some(push) = self.subscription.push.get() {
-            push.restart();
+            push.restart(sid);
         }
         self.register();
+        let connection = self.connection.get();
+        connection.shared().remove_subscription(old);
+        connection.remove_consumer(old);
+        // A wake-up under the old sid would find nobody: what is queued is looked at here.
+        self.consumer.wake_next(py, connection)
     }
 
     /// Whether a push consumer's message or heartbeat has arrived since the last call.

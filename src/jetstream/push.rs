@@ -39,6 +39,9 @@ pub enum Verdict {
 
 #[derive(Debug)]
 struct Track {
+    /// What the server calls the subscription now; what still comes under another sid is from
+    /// a consumer that has been given up.
+    sid: u64,
     /// The next consumer sequence of an ordered consumer.
     expected: u64,
     /// Of the last message in order; survives a reset.
@@ -62,9 +65,15 @@ pub struct Push {
 }
 
 impl Push {
-    pub fn new(ordered: bool) -> Self {
-        let track =
-            Track { expected: 1, stream_seq: 0, last: None, broken: false, flow_reply: Vec::new() };
+    pub fn new(ordered: bool, sid: u64) -> Self {
+        let track = Track {
+            sid,
+            expected: 1,
+            stream_seq: 0,
+            last: None,
+            broken: false,
+            flow_reply: Vec::new(),
+        };
         Self {
             ordered,
             active: AtomicBool::new(true),
@@ -76,8 +85,12 @@ impl Push {
     /// Judges a message that has arrived. `queued` and `taken` count the messages before it,
     /// ever queued and ever taken by the consumer.
     pub fn inspect(&self, frame: &Frame, queued: usize, taken: usize) -> Verdict {
-        self.active.store(true, Relaxed);
         let mut track = lock(&self.track);
+        if frame.sid() != track.sid {
+            return Verdict::Swallow;
+        }
+        // A broken consumer is as good as silent: should nobody make it anew, the watch does.
+        self.active.store(!track.broken, Relaxed);
         match Control::of(frame) {
             Some(Control::Flow) => {
                 let reply = frame.reply().to_vec();
@@ -165,9 +178,10 @@ impl Push {
         lock(&self.track).stream_seq
     }
 
-    /// A new consumer takes over: its sequence starts at one.
-    pub fn restart(&self) {
+    /// A new consumer takes over, under another sid: its sequence starts at one.
+    pub fn restart(&self, sid: u64) {
         let mut track = lock(&self.track);
+        track.sid = sid;
         track.expected = 1;
         track.last = None;
         track.broken = false;
