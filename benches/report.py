@@ -119,8 +119,10 @@ def markdown(samples: Samples, about: dict[str, Any], failures: list[str]) -> st
     if "fastnats" not in about["versions"]:
         parts.append("fastnats was not installed: reference and native figures only.")
     titles = {"tokio": "## Default driver (tokio)", "asyncio": "## asyncio driver"}
+    measured = {name for runs in samples.values() for name in runs}
     for driver in DRIVERS if "fastnats" in about["versions"] else DRIVERS[:1]:
-        parts += [titles[driver], *tables(samples, driver)]
+        if driver == DRIVERS[0] or any(f"/{driver}/" in name for name in measured):
+            parts += [titles[driver], *tables(samples, driver)]
     if failures:
         counted = Counter(failures).items()
         lines = [f"- {failure} ({times} of {about['repeat']})" for failure, times in counted]

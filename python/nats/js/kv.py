@@ -8,6 +8,7 @@ import datetime
 import logging
 import re
 from dataclasses import dataclass
+from functools import partial
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias
 
@@ -424,5 +425,5 @@ class KeyValue:
         return watcher
 
 
-def _utc(seconds: float) -> datetime.datetime:
-    return datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
+# Without a Python frame: it is called for every entry of a watcher.
+_utc = partial(datetime.datetime.fromtimestamp, tz=datetime.timezone.utc)
