@@ -55,6 +55,8 @@ pub struct Subscription {
     pub is_request_mux: bool,
     /// It delivers for a push consumer.
     pub push: OnceLock<Push>,
+    /// What is being queued; locked by the receiving side alone.
+    incoming: Mutex<VecDeque<Frame>>,
     queue: Mutex<Queue>,
     /// Messages received since SUB, dropped ones included.
     pub received: AtomicU64,
@@ -76,6 +78,7 @@ impl Subscription {
         Self {
             is_request_mux,
             push: OnceLock::new(),
+            incoming: Mutex::default(),
             queue: Mutex::default(),
             received: AtomicU64::new(0),
             max_msgs: AtomicU64::new(0),
@@ -119,7 +122,8 @@ impl Subscription {
         let msgs_limit = self.msgs_limit.load(Relaxed);
         let bytes_limit = self.bytes_limit.load(Relaxed);
         let mut delivery = Delivery::default();
-        let mut queue = lock(&self.queue);
+        // Not straight into the queue: the consumer would wait for its lock, holding the GIL.
+        let mut incoming = lock(&self.incoming);
         let (mut msgs, mut bytes) = (0, 0);
         let (pending_msgs, pending_bytes) = (self.pending_msgs() as i64, self.pending_bytes());
         let mut frame = Some(first);
@@ -144,9 +148,15 @@ impl Subscription {
             } else {
                 msgs += 1;
                 bytes += size;
-                queue.frames.push_back(offered);
+                incoming.push_back(offered);
             }
             frame = if delivery.complete { None } else { next() };
+        }
+        let mut queue = lock(&self.queue);
+        if queue.frames.is_empty() {
+            std::mem::swap(&mut queue.frames, &mut incoming);
+        } else {
+            queue.frames.append(&mut incoming);
         }
         self.queued.add(msgs as usize, bytes);
         // The consumer may have taken the last message while its request was being noted.

@@ -141,7 +141,8 @@ async def test_proxy_delays(server: Server) -> None:
     async with Proxy(server.url) as proxy, dial(proxy.port) as streams:
         await join(streams)
         proxy.delay = 0.05
-        assert await ping(streams) >= 0.1
+        # A little less: the two clocks don't tick together.
+        assert await ping(streams) >= 0.09
 
 
 async def test_proxy_stalls(server: Server) -> None:
@@ -152,7 +153,7 @@ async def test_proxy_stalls(server: Server) -> None:
         done, _ = await asyncio.wait([pinging], timeout=0.1)
         assert not done
         proxy.resume()
-        assert await pinging >= 0.1
+        assert await pinging >= 0.09
 
 
 async def test_proxy_cuts(server: Server) -> None:

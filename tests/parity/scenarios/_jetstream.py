@@ -13,10 +13,11 @@ from parity.harness import Context, settle
 VOLATILE = {
     *("created", "last_active", "mtime", "started", "time", "timestamp", "Nats-Time-Stamp"),
     *("average_processing_time", "pause_remaining", "processing_time"),
-    *("id", "leader", "nuid"),
+    *("id", "leader", "nuid", "delta"),
 }
-# Hidden even if empty: the time of a deleted object, see object_store.time_of_deletion.
-MAYBE_EMPTY = {"mtime"}
+# Hidden even if empty: the time of a deleted object, see object_store.time_of_deletion, and what
+# is behind an update of a key, which depends on how far the server has got.
+MAYBE_EMPTY = {"mtime", "delta"}
 
 
 def mask(ctx: Context) -> None:
