@@ -68,11 +68,6 @@ impl Connection {
         Ok(opened)
     }
 
-    /// Forgets an asynchronous publish: nobody wants its acknowledgement any more.
-    fn forget_publish(&self, py: Python<'_>, token: u64) -> PyResult<()> {
-        self.close_request(py, self.take_request(token)).map(drop)
-    }
-
     /// Fails the asynchronous publishes of a window up to the token `newest` for want of an
     /// acknowledgement; returns the newest token there is now.
     fn fail_overdue_publishes(

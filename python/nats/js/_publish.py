@@ -34,7 +34,7 @@ class AckFuture(asyncio.Future[api.PubAck]):
         """Gives up the acknowledgement; the message itself may have been stored."""
         cancelled = super().cancel(msg)
         if cancelled:
-            self._core.forget_publish(self._token)
+            self._core.forget_request(self._token)
         return cancelled
 
 
@@ -165,7 +165,7 @@ class Publishing(JetStreamManager):
         try:
             await nc.publish(subject, payload, reply=inbox, headers=headers)
         except BaseException:
-            core.forget_publish(token)
+            core.forget_request(token)
             raise
         return future
 

@@ -289,7 +289,8 @@ class _Fetch:
             raise FetchTimeoutError
 
 
-_TEMPORARY = (
+# What a server says that may have nothing for a request now, but later.
+TEMPORARY_STATUSES = (
     api.StatusCode.NO_MESSAGES,
     api.StatusCode.REQUEST_TIMEOUT,
     api.StatusCode.CONFLICT,
@@ -302,5 +303,5 @@ def _status_of(msg: Msg) -> Optional[str]:
 
 def _refuse(status: Optional[Msg]) -> None:
     """Raises what a status message says, unless that may change."""
-    if status is not None and _status_of(status) not in _TEMPORARY:
+    if status is not None and _status_of(status) not in TEMPORARY_STATUSES:
         APIError.from_msg(status)

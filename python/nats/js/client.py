@@ -30,6 +30,7 @@ from nats.js.object_store import (
 )
 
 from ._publish import Publishing
+from ._pull import TEMPORARY_STATUSES
 from ._pull import PullSubscription as _PullSubscription
 from ._push import PushState
 from ._push import PushSubscription as _PushSubscription
@@ -375,11 +376,7 @@ class JetStreamContext(Publishing, Stores):
 
     @classmethod
     def _is_temporary_error(cls, status: Optional[str]) -> bool:
-        return status in (
-            api.StatusCode.NO_MESSAGES,
-            api.StatusCode.CONFLICT,
-            api.StatusCode.REQUEST_TIMEOUT,
-        )
+        return status in TEMPORARY_STATUSES
 
     @classmethod
     def _is_heartbeat(cls, status: Optional[str]) -> bool:
