@@ -1,7 +1,5 @@
 //! Where a delivered message stands: the tokens of its reply subject (ADR-15).
 
-use memchr::memchr_iter;
-
 /// `$JS.ACK.<stream>.<consumer>.<delivered>.<stream seq>.<consumer seq>.<time>.<pending>`,
 /// or the same with `<domain>.<account hash>` in front of the stream and perhaps a random
 /// token at the end.
@@ -28,32 +26,38 @@ impl Position {
         if !reply.starts_with(PREFIX) {
             return None;
         }
-        // Token n lies between the dots n - 1 and n.
-        let mut dots = [0; LONG + 1];
+        // One pass over it: this runs for every delivered message, for some of them twice.
+        let mut tokens = [None; LONG];
         let mut count = 0;
-        for at in memchr_iter(b'.', reply) {
-            if count == dots.len() {
-                break;
+        for token in reply.split(|&byte| byte == b'.').take(LONG + 1) {
+            if let Some(slot) = tokens.get_mut(count) {
+                *slot = decimal(token);
             }
-            dots[count] = at;
             count += 1;
         }
-        let first = match count + 1 {
+        let first = match count {
             SHORT => SHORT_AT,
-            tokens if tokens >= LONG => LONG_AT,
+            LONG.. => LONG_AT,
             _ => return None,
         };
-        let number = |token: usize| {
-            let end = if token < count { dots[token] } else { reply.len() };
-            std::str::from_utf8(&reply[dots[token - 1] + 1..end]).ok()
-        };
         Some(Self {
-            stream_seq: number(first)?.parse().ok()?,
-            consumer_seq: number(first + 1)?.parse().ok()?,
-            timestamp: number(first + 2)?.parse().ok()?,
-            pending: number(first + 3)?.parse().ok()?,
+            stream_seq: tokens[first]?,
+            consumer_seq: tokens[first + 1]?,
+            timestamp: tokens[first + 2]?.try_into().ok()?,
+            pending: tokens[first + 3]?,
         })
     }
+}
+
+/// The number that consists of these digits.
+fn decimal(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() {
+        return None;
+    }
+    digits.iter().try_fold(0u64, |value, digit| {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 { None } else { value.checked_mul(10)?.checked_add(digit.into()) }
+    })
 }
 
 #[cfg(test)]
@@ -88,6 +92,9 @@ mod tests {
             "$JS.ACK.S.C.1.7.3.1700000000000000001",
             "$JS.ACK.S.C.1.7.3.1700000000000000001.5.x",
             "$JS.ACK.S.C.1.seven.3.1700000000000000001.5",
+            "$JS.ACK.S.C.1.7.3.1700000000000000001.",
+            "$JS.ACK.S.C.1.7.3.9223372036854775808.5",
+            "$JS.ACK.S.C.1.18446744073709551616.3.1700000000000000001.5",
             "$JS.FC.S.C.1.7.3.1700000000000000001.5",
         ] {
             assert_eq!(parse(reply), None, "{reply}");

@@ -60,6 +60,20 @@ async def test_values_then_none_then_updates(js_server: Server, connect: Connect
     await watcher.stop()
 
 
+async def test_time_of_an_entry(js_server: Server, connect: Connect) -> None:
+    _, js, kv = await begin(connect)
+    for number in range(100):
+        await js.publish_async(f"$KV.B.{number}", b"")
+    await js.publish_async_completed()
+    raw = await js.subscribe("$KV.B.>", ordered_consumer=True)
+    watcher = await kv.watchall()
+    for _ in range(100):
+        entry, msg = await watcher.updates(), await raw.next_msg()
+        assert entry.revision == msg.metadata.sequence.stream
+        assert entry.created == msg.metadata.timestamp
+        assert entry.created.tzinfo is datetime.timezone.utc
+
+
 async def test_none_comes_exactly_once(js_server: Server, connect: Connect) -> None:
     _, _, kv = await begin(connect)
     empty = await kv.watchall()

@@ -238,8 +238,9 @@ class Msg(Message):
                 ),
                 num_delivered=int(tokens[ack.NumDelivered]),
                 num_pending=int(tokens[ack.NumPending]),
+                # Divided as floats, as the reference does: that decides on the last microsecond.
                 timestamp=datetime.datetime.fromtimestamp(
-                    int(tokens[ack.Timestamp]) / _NANOS_PER_SECOND, datetime.timezone.utc
+                    int(tokens[ack.Timestamp]) / float(_NANOS_PER_SECOND), datetime.timezone.utc
                 ),
                 stream=tokens[ack.Stream],
                 consumer=tokens[ack.Consumer],

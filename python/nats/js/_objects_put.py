@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar, Union, cast
+from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union, cast
 
 from nats import errors
 from nats.js import api
@@ -19,6 +19,8 @@ _T = TypeVar("_T")
 # What may be unacknowledged of one object.
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_CHUNKS = 256
+# Bytes of an object from which on a thread hashes them beside the publishing.
+_HASHED_BESIDE = 1024 * 1024
 # Bytes read from a file in one go, if several chunks fit in.
 _BLOCK = 1024 * 1024
 
@@ -102,11 +104,24 @@ class ChunkPublisher:
         :raises nats.js.errors.Error: a chunk was refused.
         :raises nats.errors.TimeoutError: a chunk wasn't acknowledged in time.
         """
+        if isinstance(block, bytes) and len(block) >= _HASHED_BESIDE:
+            # It can't change meanwhile, and hashing lets go of the interpreter.
+            run = asyncio.get_running_loop().run_in_executor
+            hashing = run(None, self._hasher.update, block)
+            await self._publish_chunks(block)
+            await hashing
+        else:
+            await self._publish_chunks(block, self._hasher.update)
+
+    async def _publish_chunks(
+        self, block: _Block, hash_chunk: Optional[Callable[[bytes], None]] = None
+    ) -> None:
         js = self._js
         for start in range(0, len(block), self._chunk_size):
             # Where a whole `bytes` object is one chunk, nothing is copied here.
             chunk = bytes(block[start : start + self._chunk_size])
-            self._hasher.update(chunk)
+            if hash_chunk is not None:
+                hash_chunk(chunk)
             self.size += len(chunk)
             self.count += 1
             ack = await js.publish_async(self.subject, chunk, wait_stall=js._timeout)

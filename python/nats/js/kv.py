@@ -8,7 +8,6 @@ import datetime
 import logging
 import re
 from dataclasses import dataclass
-from functools import partial
 from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias
 
@@ -418,12 +417,9 @@ class KeyValue:
             headers_only=meta_only,
             inactive_threshold=inactive_threshold or _INACTIVE_THRESHOLD,
         )
-        feed = EntryFeed(
-            sub._core, KeyValue.Entry, self._name, len(self._pre), ignore_deletes, _utc
-        )
+        feed = EntryFeed(sub._core, KeyValue.Entry, self._name, len(self._pre), ignore_deletes)
         await watcher._start(sub, feed)
         return watcher
 
 
 # Without a Python frame: it is called for every entry of a watcher.
-_utc = partial(datetime.datetime.fromtimestamp, tz=datetime.timezone.utc)
