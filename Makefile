@@ -7,7 +7,7 @@ PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
 EXAMPLES := $(sort $(wildcard examples/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-release wheel demo test test-rust test-python test-wheel lint typecheck bench lock fmt fuzz clean
+.PHONY: help build build-release wheel demo test test-rust test-python test-full test-wheel lint typecheck bench lock fmt fuzz clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,8 +38,11 @@ test: test-rust test-python test-wheel ## Run every test
 test-rust: ## Run the Rust unit and property tests
 	cargo test --locked --quiet --no-default-features --lib
 
-test-python: build $(REF)/.stamp native ## Run the Python tests (asyncio and uvloop, both drivers)
+test-python: build $(REF)/.stamp native ## Run the Python tests (both loops, both drivers)
 	$(BIN)/pytest -n 3
+
+test-full: build $(REF)/.stamp native ## Run the Python tests with every pair of loop and driver
+	$(BIN)/pytest -n 3 --full-matrix
 
 test-wheel: wheel ## Install the wheel in a clean environment and run the README's first script
 	$(BIN)/python tests/wheel_check.py dist

@@ -1,7 +1,9 @@
 """Fixtures for all tests: servers, clients, event loops and I/O drivers.
 
 Every ``async def`` test runs on asyncio's event loop and on uvloop. A test, or with
-``pytestmark = pytest.mark.usefixtures("driver")`` a module, runs on both I/O drivers as well.
+``pytestmark = pytest.mark.usefixtures("driver")`` a module, runs on both I/O drivers as well:
+one driver on each loop, the other way round in every second test; ``--full-matrix`` runs all
+four pairs.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import asyncio
 import contextlib
 import importlib.util
 import socket
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from typing import Any, Protocol
 
@@ -41,7 +44,17 @@ def pytest_asyncio_loop_factories(
     return {"asyncio": asyncio.SelectorEventLoop, "uvloop": _uvloop}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--full-matrix", action="store_true", help="run every loop with every I/O driver"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--full-matrix"):
+        left_out = [item for item in items if not _is_in_matrix(item)]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _is_in_matrix(item)]
     if importlib.util.find_spec("uvloop") is not None:
         return
     # By a mark: a factory that skips breaks pytest-asyncio's set-up of the tests after it.
@@ -49,6 +62,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         callspec = getattr(item, "callspec", None)
         if callspec is not None and _uvloop in callspec.params.values():
             item.add_marker(pytest.mark.skip(reason="uvloop is not installed"))
+
+
+def _is_in_matrix(item: pytest.Item) -> bool:
+    """Half of the pairs of loop and driver, so that each test meets both loops and both drivers."""
+    params = getattr(item, "callspec", None) and item.callspec.params
+    loops = [
+        loop for loop in (asyncio.SelectorEventLoop, _uvloop) if params and loop in params.values()
+    ]
+    if not loops or "driver" not in params:
+        return True
+    is_uvloop = loops == [_uvloop]
+    is_tokio = params["driver"] == "tokio"
+    swapped = zlib.crc32(item.nodeid.partition("[")[0].encode()) & 1
+    return is_uvloop ^ is_tokio ^ bool(swapped)
 
 
 @pytest.fixture(params=["tokio", "asyncio"])
