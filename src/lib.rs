@@ -14,6 +14,8 @@ pub mod protocol;
 #[cfg(feature = "python")]
 mod request;
 #[cfg(feature = "python")]
+mod signing;
+#[cfg(feature = "python")]
 mod subscription;
 #[cfg(feature = "python")]
 mod tasks;
@@ -35,6 +37,8 @@ mod _core {
     use crate::jetstream::window::AckWindow;
     #[pymodule_export]
     use crate::message::Message;
+    #[pymodule_export]
+    use crate::signing::{public_nkey, sign_with_nkey};
     #[pymodule_export]
     use crate::subscription::SubscriptionCore;
     #[pymodule_export]

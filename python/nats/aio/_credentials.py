@@ -1,0 +1,113 @@
+"""Credentials that are signed with: NKey seeds and credentials files (ADR-14)."""
+
+from __future__ import annotations
+
+import os
+from base64 import b64encode
+from collections import UserString
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Optional, Union
+
+from nats._core import public_nkey, sign_with_nkey
+
+from ._types import JWTCallback, SignatureCallback
+from .errors import ErrInvalidUserCredentials
+
+_JWT_MARK = b"BEGIN NATS USER JWT"
+_SEED_MARK = b"BEGIN USER NKEY SEED"
+
+_Source = Union[str, "os.PathLike[str]", UserString]
+
+
+class Signing(NamedTuple):
+    """How a client proves who it is, asked anew for each connection."""
+
+    signature_cb: Optional[SignatureCallback] = None
+    user_jwt_cb: Optional[JWTCallback] = None
+    public_nkey: Optional[str] = None
+
+
+def signing_of_credentials(credentials: Any) -> Signing:
+    """Of a credentials file, its text (`RawCredentials`), or a pair of files: JWT and seed."""
+    if isinstance(credentials, tuple):
+        jwt_file, seed_file = credentials
+
+        def read_jwt() -> bytearray:
+            return _read(jwt_file).rstrip()
+
+        def read_seed() -> bytearray:
+            return _read(seed_file)
+
+    else:
+
+        def read_jwt() -> bytearray:
+            return _line_behind(_JWT_MARK, credentials)
+
+        def read_seed() -> bytearray:
+            return _line_behind(_SEED_MARK, credentials)
+
+    return Signing(_signer(read_seed), read_jwt)
+
+
+def signing_of_seed(seed_file: Any, seed: Optional[str]) -> Signing:
+    """Of an NKey's seed, given as text or as the name of a file.
+
+    :raises nats.aio.errors.ErrInvalidUserCredentials: it is no seed.
+    """
+    if not seed and not seed_file:
+        raise ErrInvalidUserCredentials
+
+    def read_seed() -> bytearray:
+        return bytearray(seed.encode()) if seed else _read(seed_file)
+
+    with _wiped(read_seed()) as secret:
+        try:
+            public = public_nkey(secret)
+        except ValueError:
+            raise ErrInvalidUserCredentials from None
+    return Signing(_signer(read_seed), None, public)
+
+
+def _signer(read_seed: Callable[[], bytearray]) -> SignatureCallback:
+    def sign(nonce: str) -> bytes:
+        with _wiped(read_seed()) as seed:
+            try:
+                return b64encode(sign_with_nkey(seed, nonce.encode()))
+            except ValueError:
+                raise ErrInvalidUserCredentials from None
+
+    return sign
+
+
+@contextmanager
+def _wiped(secret: bytearray) -> Iterator[bytearray]:
+    try:
+        yield secret
+    finally:
+        secret[:] = bytes(len(secret))
+
+
+def _read(source: _Source) -> bytearray:
+    if isinstance(source, UserString):
+        return bytearray(source.data.encode())
+    with open(source, "rb", buffering=0) as file:
+        content = bytearray(os.fstat(file.fileno()).st_size)
+        file.readinto(content)
+        return content
+
+
+def _line_behind(mark: bytes, source: _Source) -> bytearray:
+    """The line that follows the one with the mark.
+
+    :raises nats.aio.errors.ErrInvalidUserCredentials: there is none.
+    """
+    with _wiped(_read(source)) as content:
+        start = content.find(mark)
+        begin = content.find(b"\n", start) + 1
+        if start < 0 or begin == 0 or begin == len(content):
+            raise ErrInvalidUserCredentials
+        end = content.find(b"\n", begin)
+        end = end if end >= 0 else len(content)
+        # No copy that nobody wipes.
+        return content[begin : end - 1 if content[end - 1] == ord("\r") else end]
