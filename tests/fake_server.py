@@ -96,8 +96,11 @@ class FakeConnection:
 
     async def send_info(self, **changes: Any) -> None:
         """Send INFO with the server's settings and these changes."""
-        info = {**self.server.info, **changes}
-        await self.write(b"INFO " + json.dumps(info).encode() + b"\r\n")
+        await self.write(self.info(**changes))
+
+    def info(self, **changes: Any) -> bytes:
+        """The line that `send_info` sends."""
+        return b"INFO " + json.dumps({**self.server.info, **changes}).encode() + b"\r\n"
 
     async def send_message(
         self, subject: str, sid: int | str, payload: bytes = b"", *, reply: str = ""
@@ -113,6 +116,19 @@ class FakeConnection:
         self.connect_options = json.loads(connect.removeprefix(b"CONNECT "))
         await self.expect(b"PING")
         await self.write(b"PONG\r\n")
+
+    async def start_tls(self, context: ssl.SSLContext, *greeting: bytes) -> None:
+        """Send the greeting in the clear, then go over to TLS."""
+        loop = asyncio.get_running_loop()
+        # What the client answers belongs to TLS already.
+        self.writer.transport.pause_reading()
+        await self.write(b"".join(greeting))
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport = await loop.start_tls(self.writer.transport, protocol, context, server_side=True)
+        assert transport is not None
+        self.reader = reader
+        self.writer = asyncio.StreamWriter(transport, protocol, reader, loop)
 
     async def serve(self) -> None:
         """Answer PINGs, swallow everything else, until the client goes away.

@@ -103,6 +103,9 @@ impl Connection {
         match &mut *lock(&this.driver) {
             Driver::Tokio(current) => *current = Some(Arc::clone(&link)),
             Driver::Closed => return Err(errors::ConnectionClosedError::new_err(())),
+            driver @ Driver::Asyncio(_) if !matches!(this.doorbell, Doorbell::None) => {
+                *driver = Driver::Tokio(Some(Arc::clone(&link)));
+            }
             Driver::Asyncio(_) => return Err(PyRuntimeError::new_err("no link expected")),
         }
         this.forget_pongs();
@@ -114,16 +117,18 @@ impl Connection {
         Ok(epoch)
     }
 
-    /// Puts an asyncio transport into service; returns its epoch.
+    /// Puts an asyncio transport into service; returns its epoch. Any client may use one: TLS
+    /// needs it.
     fn use_transport(&self, transport: Py<PyAny>) -> PyResult<u64> {
         self.check_process()?;
         let epoch = self.shared.outbox.attach();
         match &mut *lock(&self.driver) {
-            Driver::Asyncio(wire) => {
-                **wire = Wire { transport: Some(transport), epoch, ..Wire::default() };
-            }
             Driver::Closed => return Err(errors::ConnectionClosedError::new_err(())),
-            Driver::Tokio(_) => return Err(PyRuntimeError::new_err("no transport expected")),
+            Driver::Tokio(Some(_)) => return Err(PyRuntimeError::new_err("a link is in use")),
+            driver => {
+                let wire = Wire { transport: Some(transport), epoch, ..Wire::default() };
+                *driver = Driver::Asyncio(Box::new(wire));
+            }
         }
         self.forget_pongs();
         Ok(epoch)
@@ -197,6 +202,7 @@ impl Connection {
         };
         parser.feed(data);
         let mut answer = false;
+        this.shared.bell.hold();
         let outcome = link::deliver(&mut parser, &mut batch, &this.shared, || answer = true);
         if let Driver::Asyncio(wire) = &mut *lock(&this.driver)
             && wire.epoch == epoch
@@ -207,6 +213,7 @@ impl Connection {
         if let Err(error) = outcome {
             this.shared.post(Event::Ended(epoch, LinkEnd::Protocol(error)));
         }
+        this.shared.bell.release();
         if answer {
             this.write_out(py)?;
         }

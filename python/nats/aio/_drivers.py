@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 from collections.abc import Callable
 from typing import Optional, Union
 from urllib.parse import ParseResult
@@ -22,6 +23,8 @@ _LINGER = 2.0
 
 class TokioDriver:
     """A socket owned by the core's I/O thread."""
+
+    failure: Optional[ssl.SSLError] = None
 
     def __init__(self, core: Connection) -> None:
         self._core = core
@@ -52,19 +55,52 @@ class TokioDriver:
 class AsyncioDriver:
     """A transport of the event loop."""
 
-    def __init__(self, core: Connection) -> None:
+    def __init__(self, core: Connection, clear_lines: Optional[int] = None) -> None:
+        """
+        :param clear_lines: how many lines to read before TLS starts; all if `None`.
+        """
         self._core = core
-        self.epoch = 0
+        self._clear_lines = clear_lines
         self._transport: Optional[asyncio.Transport] = None
+        self._protocol = _WireProtocol(core)
+
+    @property
+    def epoch(self) -> int:
+        """Marks the events of this connection."""
+        return self._protocol.epoch
+
+    @property
+    def failure(self) -> Optional[ssl.SSLError]:
+        """What TLS has reported as the end of the connection."""
+        return self._protocol.failure
 
     async def open(self, uri: ParseResult) -> None:
         """As `TokioDriver.open`."""
-        loop = asyncio.get_running_loop()
-        transport, protocol = await loop.create_connection(
-            lambda: _WireProtocol(self._core), uri.hostname or "", uri.port or 0
+        if self._clear_lines is not None:
+            self._protocol = _ClearProtocol(self._core, self._clear_lines)
+        self._transport, _ = await asyncio.get_running_loop().create_connection(
+            lambda: self._protocol, uri.hostname or "", uri.port or 0
         )
-        self._transport = transport
-        self.epoch = protocol.epoch
+
+    async def start_tls(self, context: ssl.SSLContext, server_hostname: str) -> None:
+        """Goes over to TLS on the open connection.
+
+        :raises ssl.SSLError: the handshake fails; `ssl.SSLCertVerificationError` if the
+            certificate can't be trusted.
+        """
+        assert self._transport
+        protocol = _WireProtocol(self._core)
+        # What came in the clear may be anybody's. Nothing more does: the transport is TLS's
+        # before this coroutine first waits.
+        self._core.clear_events()
+        transport = await asyncio.get_running_loop().start_tls(
+            self._transport, protocol, context, server_hostname=server_hostname
+        )
+        if transport is None:
+            raise ConnectionResetError(errno.ECONNRESET, "connection lost during the handshake")
+        self._transport, self._protocol = transport, protocol
+        # With an epoch and a parser of its own.
+        protocol.connection_made(transport)
 
     def close(self, graceful: bool) -> None:
         transport, self._transport = self._transport, None
@@ -79,11 +115,18 @@ class AsyncioDriver:
 
 
 class _WireProtocol(asyncio.Protocol):
-    """Passes what a transport reports on to the core."""
+    """Passes what a transport reports on to the core.
+
+    What TLS reports before its transport is in service waits for that: a server that begins may
+    have sent its INFO with the end of the handshake, or hung up.
+    """
 
     def __init__(self, core: Connection) -> None:
         self._core = core
         self.epoch = 0
+        self.failure: Optional[ssl.SSLError] = None
+        self._early = bytearray()
+        self._is_lost_early = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         try:
@@ -91,21 +134,54 @@ class _WireProtocol(asyncio.Protocol):
         except errors.ConnectionClosedError:
             # Closed while the connection was being made.
             transport.abort()  # type: ignore[attr-defined]
+            return
+        if self._early:
+            self._core.feed(self.epoch, bytes(self._early))
+            self._early.clear()
+        if self._is_lost_early:
+            self._core.lost(self.epoch, errno.ECONNRESET if self.failure else None)
 
     def data_received(self, data: bytes) -> None:
-        self._core.feed(self.epoch, data)
+        if self.epoch:
+            self._core.feed(self.epoch, data)
+        else:
+            self._early += data
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         number = None
-        if exc is not None:
+        if isinstance(exc, ssl.SSLError):
+            # Its number is OpenSSL's, not the system's.
+            self.failure = exc
+            number = errno.ECONNRESET
+        elif exc is not None:
             number = getattr(exc, "errno", None) or errno.ECONNRESET
-        self._core.lost(self.epoch, number)
+        if self.epoch:
+            self._core.lost(self.epoch, number)
+        else:
+            self._is_lost_early = True
 
     def pause_writing(self) -> None:
         self._core.set_writable(False)
 
     def resume_writing(self) -> None:
         self._core.set_writable(True)
+
+
+class _ClearProtocol(_WireProtocol):
+    """What a server says before TLS: a few lines, and nothing that is sent along with them.
+
+    Whoever can write into the connection could otherwise have messages delivered.
+    """
+
+    def __init__(self, core: Connection, lines: int) -> None:
+        super().__init__(core)
+        self._lines = lines
+
+    def data_received(self, data: bytes) -> None:
+        while data and self._lines > 0:
+            line, end, data = data.partition(b"\n")
+            self._lines -= len(end)
+            super().data_received(line + end)
 
 
 Driver = Union[TokioDriver, AsyncioDriver]

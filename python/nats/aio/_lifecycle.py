@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union, cast
 
@@ -16,11 +15,12 @@ from nats import errors
 from nats._core import Connection
 from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE_CONNECTION
 
-from ._drivers import DRIVERS, Driver
-from ._options import connect_command
+from ._credentials import Signing
+from ._drivers import Driver
+from ._options import Options
 from ._servers import ReconnectToServerHandler, Srv, discovered_servers
 from ._stats import Stats
-from ._types import PING_PROTO, Callback, ErrorCallback, JWTCallback, SignatureCallback
+from ._types import Callback, ErrorCallback
 from ._unconnected import Unconnected
 from .errors import ErrStaleConnection
 
@@ -40,7 +40,7 @@ async def _default_error_callback(ex: Exception) -> None:
     _logger.error("nats: encountered error", exc_info=ex)
 
 
-def _parse_info(text: bytes) -> dict[str, Any]:
+def parse_info(text: bytes) -> dict[str, Any]:
     """:raises ValueError: this isn't a JSON object."""
     import json
 
@@ -50,7 +50,7 @@ def _parse_info(text: bytes) -> dict[str, Any]:
     return cast("dict[str, Any]", info)
 
 
-async def _within(coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
+async def within(coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
     """As `asyncio.wait_for`, which before Python 3.12 forgets that it was cancelled when the
     coroutine ends in the same turn of the loop.
 
@@ -85,14 +85,14 @@ class Lifecycle:
         self._client_ip: Optional[str] = None
         self._err: Optional[Exception] = None
         self._auth_configured = False
-        self._signing: tuple[Optional[SignatureCallback], Optional[JWTCallback]] = (None, None)
+        self._signing = Signing()
         self._resp_sub_prefix: Optional[bytearray] = None
         self._reading_task: Optional[asyncio.Task[None]] = None
         self._ping_interval_task: Optional[asyncio.Task[None]] = None
         self._reconnection_task: Optional[asyncio.Task[None]] = None
         self._set_callbacks(None, None, None, None, None, None)
         self._reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None
-        self.options: dict[str, Any] = {}
+        self.options: dict[str, Any] = Options()
         self._stats = Stats()
 
     def _set_callbacks(
@@ -158,87 +158,6 @@ class Lifecycle:
     async def flush(self, timeout: int = 10) -> None:
         raise AssertionError("Client implements this")
 
-    # Connecting
-
-    async def _first_connect(self) -> None:
-        """Tries the pool until a server takes the connection or none is left."""
-        while True:
-            try:
-                await self._select_next_server()
-                await self._process_connect_init()
-                self._native().release()
-                assert self._current_server
-                self._current_server.reconnects = 0
-                self._start_tasks()
-                return
-            except errors.NoServersError as error:
-                if self.options["max_reconnect_attempts"] < 0:
-                    continue
-                self._err = error
-                raise
-            except errors.ConnectionClosedError:
-                raise
-            except (OSError, errors.Error, asyncio.TimeoutError) as error:
-                self._err = error
-                await self._error_cb(error)
-                self._check_not_shut_down()
-                if not self.options["allow_reconnect"]:
-                    raise
-                await self._close(DISCONNECTED, False)
-                self._count_attempt(self._current_server)
-
-    def _check_not_shut_down(self) -> None:
-        """Ends an attempt to connect during which the client was closed for good.
-
-        :raises nats.errors.ConnectionClosedError: it was.
-        """
-        if self._native().is_shut_down():
-            raise errors.ConnectionClosedError
-
-    def _count_attempt(self, server: Optional[Srv]) -> None:
-        if server is not None:
-            server.last_attempt = time.monotonic()
-            server.reconnects += 1
-
-    async def _select_next_server(self) -> None:
-        """Connects to the next server of the pool that can be reached.
-
-        :raises nats.errors.NoServersError: all have used up their attempts.
-        """
-        max_attempts = self.options["max_reconnect_attempts"]
-        time_wait = self.options["reconnect_time_wait"]
-        while True:
-            if not self._server_pool:
-                self._current_server = None
-                raise errors.NoServersError
-            now = time.monotonic()
-            server = self._server_pool.pop(0)
-            if 0 < max_attempts < server.reconnects:
-                continue
-            self._server_pool.append(server)
-            if server.last_attempt is not None and now < server.last_attempt + time_wait:
-                await asyncio.sleep(time_wait)
-            try:
-                await self._connect_to_server(server)
-            except errors.ConnectionClosedError:
-                raise
-            except Exception as error:
-                self._count_attempt(server)
-                self._err = error
-                await self._error_cb(error)
-                continue
-            self._current_server = server
-            return
-
-    async def _connect_to_server(self, server: Srv) -> None:
-        self._check_not_shut_down()
-        server.last_attempt = time.monotonic()
-        self._drop_link()
-        link = DRIVERS[self._driver](self._native())
-        await _within(link.open(server.uri), self.options["connect_timeout"])
-        self._link = link
-        self._check_not_shut_down()
-
     def _drop_link(self, graceful: bool = False) -> None:
         link, self._link = self._link, None
         if link is not None:
@@ -249,64 +168,9 @@ class Lifecycle:
         """Whether an event of this epoch belongs to the connection in service."""
         return self._link is not None and self._link.epoch == epoch
 
-    async def _process_connect_init(self) -> None:
-        """The handshake: INFO, CONNECT, PING, PONG."""
-        server = self._current_server
-        core = self._native()
-        assert server, "must be called only from Client.connect"
-        self._status = CONNECTING
-        kind, value = await self._next_event()
-        if kind == "ended" and isinstance(value[1], OSError):
-            raise value[1]
-        if kind != "info":
-            raise errors.Error("nats: empty response from server when expecting INFO message")
-        try:
-            info = _parse_info(value)
-            max_payload = int(info.get("max_payload", core.max_payload))
-            core.max_payload = max_payload
-        except Exception:
-            raise errors.Error("nats: info message, json parse error") from None
-        self._server_info = info
-        if info.get("auth_required", False):
-            self._auth_configured = True
-        await self._process_info(info, initial_connection=True)
-        if "version" in info:
-            server.server_version = info["version"]
-        self._client_id = info.get("client_id", self._client_id)
-        self._client_ip = info.get("client_ip", self._client_ip)
-        if info.get("tls_required"):
-            raise errors.SecureConnRequiredError
-        core.send_urgent(self._connect_command())
-        if self.options["verbose"]:
-            await self._expect("ok")
-        core.send_urgent(PING_PROTO)
-        await self._expect("pong")
-        self._status = CONNECTED
-
-    def _connect_command(self) -> bytes:
-        return connect_command(
-            self.options,
-            self._server_info,
-            self._current_server,
-            self._auth_configured,
-            *self._signing,
-        )
-
-    async def _expect(self, wanted: str) -> None:
-        """Waits for an answer of the handshake.
-
-        :raises nats.errors.Error: the server refuses.
-        """
-        while True:
-            kind, value = await self._next_event()
-            if kind == wanted:
-                return
-            if kind == "err":
-                raise errors.Error(f"nats: {value}")
-            if kind == "ended":
-                raise value[1]
-            if kind == "info":
-                await self._process_info(_parse_info(value))
+    def _reason(self, error: Exception) -> Exception:
+        """Why the current connection has ended: the error, or what TLS says instead."""
+        return (self._link and self._link.failure) or error
 
     async def _next_event(self) -> Any:
         """The next event of the current connection, within the time for connecting."""
@@ -320,10 +184,12 @@ class Lifecycle:
                 elif event[0] in ("dropped", "push"):
                     # Left from before: it's about messages, not about this connection.
                     await self._process_event(*event)
-                elif event[0] != "ended" or self._is_current(event[1][0]):
+                elif event[0] != "ended":
                     return event
+                elif self._is_current(event[1][0]):
+                    return "ended", self._reason(event[1][1])
 
-        return await _within(current(), self.options["connect_timeout"])
+        return await within(current(), self.options["connect_timeout"])
 
     def _start_tasks(self) -> None:
         loop = asyncio.get_running_loop()
@@ -351,7 +217,7 @@ class Lifecycle:
     async def _process_event(self, kind: str, value: Any) -> bool:
         """Handles one event; true if it has ended the connection."""
         if kind == "info":
-            await self._process_info(_parse_info(value))
+            await self._process_info(parse_info(value))
         elif kind == "err":
             return await self._process_err(value.lower())
         elif kind == "pong":
@@ -367,6 +233,7 @@ class Lifecycle:
         elif kind == "ended":
             epoch, error = value
             if self._is_current(epoch):
+                error = self._reason(error)
                 if isinstance(error, errors.UnexpectedEOF):
                     await self._error_cb(error)
                 await self._process_op_err(error)
@@ -381,7 +248,6 @@ class Lifecycle:
             info,
             current,
             self._server_pool,
-            tls_required=bool(self._server_info.get("tls_required")),
             randomize=self.options["dont_randomize"] is not True,
         )
         self._server_pool.extend(found)

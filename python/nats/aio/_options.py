@@ -8,8 +8,22 @@ from typing import Any, Optional
 from nats import errors
 from nats._core import __version__
 
+from ._credentials import Signing
 from ._servers import Srv
-from ._types import CONNECT_OP, PROTOCOL, JWTCallback, SignatureCallback, __lang__
+from ._types import CONNECT_OP, PROTOCOL, __lang__
+
+_SECRET = ("password", "token")
+
+
+class Options(dict[str, Any]):
+    """The options of a client, which don't show secrets."""
+
+    def __repr__(self) -> str:
+        shown = {
+            name: "***" if name in _SECRET and value is not None else value
+            for name, value in self.items()
+        }
+        return repr(shown)
 
 
 def check_callbacks(*callbacks: Any) -> None:
@@ -25,7 +39,7 @@ def check_supported(schemes: list[str], **options: Any) -> None:
     :raises nats.errors.Error: an option or a URL scheme asks for it.
     """
     for scheme in schemes:
-        if scheme != "nats":
+        if scheme not in ("nats", "tls"):
             raise errors.Error(f"nats: {scheme}:// is not supported by this release of fastnats")
     for name, value in options.items():
         if value:
@@ -39,8 +53,7 @@ def connect_command(
     info: dict[str, Any],
     server: Optional[Srv],
     auth_configured: bool,
-    signature_cb: Optional[SignatureCallback],
-    user_jwt_cb: Optional[JWTCallback],
+    signing: Signing,
 ) -> bytes:
     """The CONNECT command; credentials given as functions are asked anew each time."""
     fields: dict[str, Any] = {
@@ -54,8 +67,8 @@ def connect_command(
         fields["headers"] = info["headers"]
         fields["no_responders"] = info["headers"]
     if auth_configured:
-        if signature_cb is not None and "nonce" in info:
-            fields.update(_signature(options, info["nonce"], signature_cb, user_jwt_cb))
+        if signing.signature_cb is not None and "nonce" in info:
+            fields.update(_signature(options, info["nonce"], signing))
         else:
             fields.update(_credentials(options, server))
     if options["name"] is not None:
@@ -71,16 +84,14 @@ def _value(option: Any) -> Any:
     return option() if callable(option) else option
 
 
-def _signature(
-    options: dict[str, Any],
-    nonce: str,
-    signature_cb: SignatureCallback,
-    user_jwt_cb: Optional[JWTCallback],
-) -> dict[str, Any]:
+def _signature(options: dict[str, Any], nonce: str, signing: Signing) -> dict[str, Any]:
     """The signed nonce; a token may come with it, for authorization callouts."""
-    fields: dict[str, Any] = {"sig": signature_cb(nonce).decode()}
-    if user_jwt_cb is not None:
-        fields["jwt"] = user_jwt_cb().decode()
+    assert signing.signature_cb
+    fields: dict[str, Any] = {"sig": signing.signature_cb(nonce).decode()}
+    if signing.user_jwt_cb is not None:
+        fields["jwt"] = signing.user_jwt_cb().decode()
+    elif signing.public_nkey is not None:
+        fields["nkey"] = signing.public_nkey
     if options["token"] is not None:
         fields["auth_token"] = _value(options["token"])
     return fields

@@ -7,11 +7,12 @@ from random import shuffle
 
 from nats import errors
 
-from ._lifecycle import CLOSED, RECONNECTING, Lifecycle
+from ._connecting import Connecting
+from ._lifecycle import CLOSED, RECONNECTING
 from ._servers import ReconnectToServerHandler, Server
 
 
-class Reconnecting(Lifecycle):
+class Reconnecting(Connecting):
     """The way from a lost connection to a new one with the same subscriptions."""
 
     async def force_reconnect(self) -> None:

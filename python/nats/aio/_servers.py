@@ -14,6 +14,15 @@ _SCHEMES = ("nats://", "tls://", "ws://", "wss://")
 _WEBSOCKET = ("ws", "wss")
 
 
+class _Url(ParseResult):
+    """A URL that keeps its user and password, or token, to itself when it is shown."""
+
+    def __repr__(self) -> str:
+        _, at, address = self.netloc.rpartition("@")
+        netloc = f"***@{address}" if at else self.netloc
+        return repr(ParseResult(*self._replace(netloc=netloc)))
+
+
 @dataclass
 class Server:
     """A server of the pool, as shown to applications."""
@@ -33,6 +42,8 @@ class Srv:
     discovered: bool = False
     tls_name: Optional[str] = None
     server_version: Optional[str] = None
+    # Known to speak TLS: nothing is said to it in the clear any more.
+    secured: bool = False
 
 
 ReconnectToServerHandler = Callable[[List[Server], Dict[str, Any]], Tuple[Optional[Server], float]]
@@ -113,7 +124,7 @@ def parse_server_uri(connect_url: str) -> ParseResult:
             normalized = f"nats://{connect_url}"
         else:
             normalized = f"nats://{connect_url}:{_DEFAULT_PORT}"
-        uri = urlparse(normalized)
+        uri = _Url(*urlparse(normalized))
         if uri.port is None and uri.scheme not in _WEBSOCKET:
             uri = uri._replace(netloc=f"{uri.netloc.rstrip(':')}:{_DEFAULT_PORT}")
     except ValueError:
@@ -143,21 +154,21 @@ def discovered_servers(
     current: Srv,
     pool: List[Srv],
     *,
-    tls_required: bool,
     randomize: bool,
 ) -> List[Srv]:
     """Servers that an INFO names and the pool doesn't have yet."""
     scheme = "tls" if current.uri.scheme == "tls" else "nats"
     known = {server.uri.netloc for server in pool}
+    name = current.tls_name or current.uri.hostname
     found: List[Srv] = []
     urls: list[str] = info.get("connect_urls") or []
     for url in urls:
-        server = Srv(urlparse(f"{scheme}://{url}"), discovered=True)
+        server = Srv(urlparse(f"{scheme}://{url}"), discovered=True, secured=current.secured)
         if server.uri.netloc in known:
             continue
         # A certificate names the host that was asked for, not the address behind it.
-        if tls_required and _is_ip(server.uri.hostname):
-            server.tls_name = current.uri.hostname
+        if current.secured and _is_ip(server.uri.hostname) and not _is_ip(name):
+            server.tls_name = name
         found.append(server)
     if randomize:
         shuffle(found)

@@ -8,12 +8,13 @@ from urllib.parse import ParseResult
 
 from nats import errors
 
-from ._lifecycle import Lifecycle
+from ._connecting import Connecting
 from ._options import check_supported
 from ._servers import Server, ServerVersion, Srv, parse_server_uri
+from ._tls import context_of
 
 
-class ClientState(Lifecycle):
+class ClientState(Connecting):
     """The properties of a client, and its server pool."""
 
     @property
@@ -107,7 +108,7 @@ class ClientState(Lifecycle):
     @property
     def ssl_context(self) -> ssl.SSLContext:
         """The TLS context of this client, a default one if none was given."""
-        context = self.options.get("tls") if "tls" in self.options else ssl.create_default_context()
-        if context is None:
+        tls = self.options["tls"] if "tls" in self.options else ssl.create_default_context()
+        if tls is None:
             raise errors.Error("nats: no ssl context provided")
-        return context
+        return context_of(tls)

@@ -29,6 +29,7 @@ from nats.protocol.parser import (
 )
 
 from . import _types
+from ._credentials import Signing, signing_of_credentials, signing_of_seed
 from ._options import check_callbacks, check_supported
 from ._reconnect import Reconnecting
 from ._requests import Requests
@@ -40,6 +41,7 @@ from ._servers import (
     parse_server_option,
 )
 from ._state import ClientState
+from ._tls import check_tls_option, context_of
 from ._types import *
 from ._types import __lang__
 from .errors import ErrInvalidUserCredentials, ErrStaleConnection
@@ -132,7 +134,7 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         dont_randomize: bool = False,
         flusher_queue_size: int = DEFAULT_MAX_FLUSHER_QUEUE_SIZE,
         no_echo: bool = False,
-        tls: Optional[ssl.SSLContext] = None,
+        tls: Optional[Union[ssl.SSLContext, str, os.PathLike[str]]] = None,
         tls_hostname: Optional[str] = None,
         tls_handshake_first: bool = False,
         user: Optional[Union[str, CredentialCallback]] = None,
@@ -174,9 +176,16 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         :param dont_randomize: try servers in the given order.
         :param flusher_queue_size: accepted for compatibility; there is no such queue here.
         :param no_echo: don't receive one's own messages.
+        :param tls: how to trust and prove identity where the server wants TLS; a path is a CA
+            bundle for an otherwise default context. The system's roots if not given.
+        :param tls_hostname: name that the certificate has to be for, if not the URL's host.
+        :param tls_handshake_first: start with TLS instead of the server's INFO.
         :param user, password, token: values, or functions called at each (re)connect.
         :param signature_cb: signs the server's nonce, returns the signature in base64.
         :param user_jwt_cb: returns the user's JWT to go with the signature.
+        :param user_credentials: a credentials file, its text as ``RawCredentials``, or a pair
+            of files with JWT and seed; read anew for each connection.
+        :param nkeys_seed, nkeys_seed_str: the file that holds an NKey's seed, or the seed.
         :param drain_timeout: seconds that :meth:`drain` gives the handlers.
         :param inbox_prefix: first token(s) of reply subjects.
         :param pending_size: bytes of output that may wait: while connected, publishers wait
@@ -186,6 +195,10 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         :param skip_subject_validation: don't check subjects; a caller can then inject
             protocol lines.
         :raises nats.errors.NoServersError: no attempt succeeded.
+        :raises nats.errors.SecureConnWantedError: a server has no TLS although ``tls``,
+            ``tls_handshake_first`` or a ``tls://`` URL asks for it; without reconnecting, as is
+            ``ssl.SSLError`` for a handshake that fails.
+        :raises nats.errors.InvalidUserCredentialsError: a seed or credentials file is malformed.
         :raises nats.errors.InvalidCallbackTypeError: a callback isn't a coroutine function.
         :raises nats.errors.Error: a URL or option that can't be used.
         """
@@ -197,15 +210,12 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
             discovered_server_cb,
             lame_duck_mode_cb,
         )
+        check_tls_option(tls)
+        if tls:
+            context_of(tls)
         pool = parse_server_option(servers)
         check_supported(
             [server.uri.scheme for server in pool],
-            tls=tls,
-            tls_hostname=tls_hostname,
-            tls_handshake_first=tls_handshake_first,
-            user_credentials=user_credentials,
-            nkeys_seed=nkeys_seed,
-            nkeys_seed_str=nkeys_seed_str,
             ws_connection_headers=ws_connection_headers,
         )
         self._server_pool.extend(pool)
@@ -218,7 +228,11 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
             lame_duck_mode_cb,
         )
         self._reconnect_to_server_handler = reconnect_to_server_handler
-        self._signing = (signature_cb, user_jwt_cb)
+        self._signing = Signing(signature_cb, user_jwt_cb)
+        if user_credentials is not None:
+            self._signing = signing_of_credentials(user_credentials)
+        elif nkeys_seed is not None or nkeys_seed_str is not None:
+            self._signing = signing_of_seed(nkeys_seed, nkeys_seed_str)
         if isinstance(inbox_prefix, str):
             inbox_prefix = inbox_prefix.encode()
         assert isinstance(inbox_prefix, bytes)
@@ -244,12 +258,18 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
             ws_connection_headers=ws_connection_headers,
             skip_subject_validation=skip_subject_validation,
         )
+        if tls:
+            self.options["tls"] = tls
+        if tls_hostname:
+            self.options["tls_hostname"] = tls_hostname
         self._skip_subject_validation = skip_subject_validation
         self._flush_timeout = flush_timeout
         self._auth_configured = bool(
             user
             or password
             or token
+            or self._signing.public_nkey
+            or user_credentials is not None
             or any(server.uri.username or server.uri.password for server in self._server_pool)
         )
         if dont_randomize is False:

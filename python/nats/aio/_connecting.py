@@ -1,0 +1,211 @@
+"""Connecting: choosing a server, the handshake, TLS."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, ClassVar, Optional
+
+from nats import errors
+
+from ._drivers import DRIVERS, AsyncioDriver, Driver
+from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle, parse_info, within
+from ._options import connect_command
+from ._servers import Srv
+from ._types import PING_PROTO
+
+if TYPE_CHECKING:
+    import ssl
+
+
+class Connecting(Lifecycle):
+    """From a pool of servers to a connection in service."""
+
+    _driver: ClassVar[str]
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        raise AssertionError("ClientState implements this")
+
+    async def _first_connect(self) -> None:
+        """Tries the pool until a server takes the connection or none is left."""
+        while True:
+            try:
+                await self._select_next_server()
+                await self._process_connect_init()
+                self._native().release()
+                assert self._current_server
+                self._current_server.reconnects = 0
+                self._start_tasks()
+                return
+            except errors.NoServersError as error:
+                if self.options["max_reconnect_attempts"] < 0:
+                    continue
+                self._err = error
+                raise
+            except errors.ConnectionClosedError:
+                raise
+            except (OSError, errors.Error, asyncio.TimeoutError) as error:
+                self._err = error
+                await self._error_cb(error)
+                self._check_not_shut_down()
+                if not self.options["allow_reconnect"]:
+                    raise
+                await self._close(DISCONNECTED, False)
+                self._count_attempt(self._current_server)
+
+    def _check_not_shut_down(self) -> None:
+        """Ends an attempt to connect during which the client was closed for good.
+
+        :raises nats.errors.ConnectionClosedError: it was.
+        """
+        if self._native().is_shut_down():
+            raise errors.ConnectionClosedError
+
+    def _count_attempt(self, server: Optional[Srv]) -> None:
+        if server is not None:
+            server.last_attempt = time.monotonic()
+            server.reconnects += 1
+
+    async def _select_next_server(self) -> None:
+        """Connects to the next server of the pool that can be reached.
+
+        :raises nats.errors.NoServersError: all have used up their attempts.
+        """
+        max_attempts = self.options["max_reconnect_attempts"]
+        time_wait = self.options["reconnect_time_wait"]
+        while True:
+            if not self._server_pool:
+                self._current_server = None
+                raise errors.NoServersError
+            now = time.monotonic()
+            server = self._server_pool.pop(0)
+            if 0 < max_attempts < server.reconnects:
+                continue
+            self._server_pool.append(server)
+            if server.last_attempt is not None and now < server.last_attempt + time_wait:
+                await asyncio.sleep(time_wait)
+            try:
+                await self._connect_to_server(server)
+            except errors.ConnectionClosedError:
+                raise
+            except Exception as error:
+                self._count_attempt(server)
+                self._err = error
+                await self._error_cb(error)
+                continue
+            self._current_server = server
+            return
+
+    async def _connect_to_server(self, server: Srv) -> None:
+        self._check_not_shut_down()
+        server.last_attempt = time.monotonic()
+        self._drop_link()
+        if self._demands_tls(server):
+            link: Driver = self._tls_link()
+        else:
+            link = DRIVERS[self._driver](self._native())
+        await self._open_link(link, server)
+
+    def _demands_tls(self, server: Srv) -> bool:
+        """Whether this server is told nothing in the clear, whatever its INFO says."""
+        return (
+            "tls" in self.options
+            or self.options["tls_handshake_first"]
+            or server.uri.scheme == "tls"
+            or server.secured
+        )
+
+    def _tls_link(self) -> AsyncioDriver:
+        """Only asyncio's transport can honour any `ssl.SSLContext`."""
+        return AsyncioDriver(self._native(), 0 if self.options["tls_handshake_first"] else 1)
+
+    async def _open_link(self, link: Driver, server: Srv) -> None:
+        await within(link.open(server.uri), self.options["connect_timeout"])
+        self._link = link
+        self._check_not_shut_down()
+
+    async def _start_tls(self, server: Srv) -> None:
+        """Goes over to TLS; the server waits for it."""
+        link = self._link
+        if not isinstance(link, AsyncioDriver):
+            # Nothing but INFO has come over the other connection.
+            self._drop_link()
+            link = self._tls_link()
+            await self._open_link(link, server)
+            self._server_info = await self._read_info()
+        host = self.options.get("tls_hostname") or server.tls_name or server.uri.hostname or ""
+        await within(link.start_tls(self.ssl_context, host), self.options["connect_timeout"])
+        server.secured = True
+
+    async def _process_connect_init(self) -> None:
+        """The handshake: INFO, CONNECT, PING, PONG."""
+        server = self._current_server
+        core = self._native()
+        assert server, "must be called only from Client.connect"
+        self._status = CONNECTING
+        if self.options["tls_handshake_first"]:
+            await self._start_tls(server)
+            info = self._server_info = await self._read_info()
+        else:
+            info = self._server_info = await self._read_info()
+            is_demanded = self._demands_tls(server)
+            if info.get("tls_required") or (is_demanded and info.get("tls_available")):
+                await self._start_tls(server)
+                info = self._server_info
+            elif is_demanded:
+                raise errors.SecureConnWantedError
+        if info.get("auth_required", False):
+            self._auth_configured = True
+        await self._process_info(info, initial_connection=True)
+        if "version" in info:
+            server.server_version = info["version"]
+        self._client_id = info.get("client_id", self._client_id)
+        self._client_ip = info.get("client_ip", self._client_ip)
+        core.send_urgent(self._connect_command())
+        if self.options["verbose"]:
+            await self._expect("ok")
+        core.send_urgent(PING_PROTO)
+        await self._expect("pong")
+        self._status = CONNECTED
+
+    async def _read_info(self) -> dict[str, Any]:
+        """The INFO that a server begins with."""
+        core = self._native()
+        kind, value = await self._next_event()
+        if kind == "ended" and isinstance(value, OSError):
+            raise value
+        if kind != "info":
+            raise errors.Error("nats: empty response from server when expecting INFO message")
+        try:
+            info = parse_info(value)
+            max_payload = int(info.get("max_payload", core.max_payload))
+            core.max_payload = max_payload
+        except Exception:
+            raise errors.Error("nats: info message, json parse error") from None
+        return info
+
+    def _connect_command(self) -> bytes:
+        return connect_command(
+            self.options,
+            self._server_info,
+            self._current_server,
+            self._auth_configured,
+            self._signing,
+        )
+
+    async def _expect(self, wanted: str) -> None:
+        """Waits for an answer of the handshake.
+
+        :raises nats.errors.Error: the server refuses.
+        """
+        while True:
+            kind, value = await self._next_event()
+            if kind == wanted:
+                return
+            if kind == "err":
+                raise errors.Error(f"nats: {value}")
+            if kind == "ended":
+                raise value
+            if kind == "info":
+                await self._process_info(parse_info(value))
