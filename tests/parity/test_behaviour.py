@@ -13,6 +13,7 @@ import time
 import pytest
 from parity.harness import SCENARIOS
 from parity.interpreters import FOLDER, OURS, nats_server, reference
+from tls import HOSTS, make_certificates
 
 DRIVERS = ("tokio", "asyncio")
 # More than a scenario takes that hangs, less than pytest allows for a test.
@@ -62,12 +63,24 @@ def neglected(errors: str) -> set[str]:
     return {sign for sign in NEGLECT if sign in errors}
 
 
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A directory of certificates, made here as the reference's environment has no tools."""
+    directory = tmp_path_factory.mktemp("certificates")
+    made = make_certificates(directory)
+    made.issue("server", *HOSTS)
+    made.issue("other", "nats.example")
+    made.issue("client", "joe@example.org")
+    return str(directory)
+
+
 @pytest.mark.parametrize("name", sorted(SCENARIOS))
-def test_behaviour(name: str) -> None:
+def test_behaviour(name: str, certificates: str) -> None:
     scenario = SCENARIOS[name]
+    given = {"PARITY_CERTIFICATES": certificates}
     processes = {
-        "nats-py": start(reference(), name),
-        **{driver: start(OURS, name, FASTNATS_DRIVER=driver) for driver in DRIVERS},
+        "nats-py": start(reference(), name, **given),
+        **{driver: start(OURS, name, FASTNATS_DRIVER=driver, **given) for driver in DRIVERS},
     }
     deadline = time.monotonic() + TIMEOUT
     try:

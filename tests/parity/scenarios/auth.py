@@ -9,6 +9,10 @@ from parity.harness import Context, scenario, settle
 
 USERS = 'authorization { users: [{user: "bob", password: "secret"}] }'
 TOKEN = 'authorization { token: "t0ken" }'
+PERMISSIONS = """
+authorization { users: [{user: "bob", password: "secret",
+                         permissions: {publish: "open.>", subscribe: "open.>"}}] }
+"""
 FAST = {"reconnect_time_wait": 0.02, "max_reconnect_attempts": 1}
 
 
@@ -130,6 +134,49 @@ async def nkey_signature(ctx: Context) -> None:
             sent = server.connections[-1].connect_options
             names = ("auth_token", "jwt", "nkey", "sig", "user", "pass")
             ctx.say({name: sent[name] for name in names if name in sent})
+
+
+@scenario(start=False)
+async def users_that_are_not_valid_any_more(ctx: Context) -> None:
+    reason = ""
+
+    async def handle(client: FakeConnection) -> None:
+        await client.handshake(auth_required=True)
+        await client.expect(b"SUB")
+        await client.write(f"-ERR '{reason}'\r\n".encode())
+        await client.wait_closed()
+
+    async with ctx.fake_server(handle) as server:
+        for reason in (
+            "User Authentication Expired",
+            "User Authentication Revoked",
+            "Account Authentication Expired",
+            "Authorization Violation",
+        ):
+            nc = await ctx.connect(server.url, user="u", password="p", **FAST)
+            sub = await nc.subscribe("foo")
+            await ctx.until("the client is closed", lambda nc=nc: nc.is_closed)
+            await ctx.until_said("closed_cb", len(server.connections))
+            ctx.say(reason, "last_error", nc.last_error, "connections", len(server.connections))
+            await ctx.attempt("next_msg", lambda sub=sub: sub.next_msg(timeout=1))
+            await ctx.attempt("publish", lambda nc=nc: nc.publish("foo"))
+
+
+@scenario(config=PERMISSIONS)
+async def permissions(ctx: Context) -> None:
+    nc = await ctx.connect(user="bob", password="secret")
+    closed = await nc.subscribe("closed.a")
+    await settle(nc)
+    await ctx.until_said("error_cb")
+    await nc.publish("closed.b")
+    await settle(nc)
+    await ctx.until_said("error_cb", 2)
+    ctx.say("kept", nc._subs.get(closed._id) is closed, "connected", nc.is_connected)
+    await ctx.attempt("next_msg", closed.next_msg(timeout=0.05))
+    await ctx.attempt("unsubscribe", closed.unsubscribe())
+    sub = await nc.subscribe("open.a")
+    await nc.publish("open.a", b"come in")
+    ctx.say((await sub.next_msg(timeout=2)).data, "last_error", nc.last_error)
 
 
 @scenario

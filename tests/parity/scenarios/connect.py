@@ -60,6 +60,7 @@ async def invalid_urls(ctx: Context) -> None:
 async def spellings_of_urls(ctx: Context) -> None:
     others = ["localhost", "localhost:4333", "nats://localhost", "[::1]:4222"]
     others += ["nats://user:pass@b.example", "nats://token@c.example:4223", "demo.nats.io:"]
+    others += ["tls://d.example", "tls://e.example:4443"]
     nc = await ctx.connect([ctx.server.address, *others], dont_randomize=True)
     ctx.say("connected to", nc.connected_url.geturl())
     for uri in nc.servers:
