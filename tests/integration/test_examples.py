@@ -11,6 +11,7 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.py"))
 
 EXPECTED = {
+    "credentials": 'refused: nats: permissions violation for publish to "closed.door"',
     "graceful_shutdown": "handled: 100",
     "kv_config": "history: ['4', '8']",
     "micro_service": "error:     400 division by zero",
