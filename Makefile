@@ -7,7 +7,7 @@ PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
 EXAMPLES := $(sort $(wildcard examples/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help build build-release wheel demo test test-rust test-python test-full test-wheel lint typecheck bench lock fmt fuzz clean
+.PHONY: help build wheel demo test test-rust test-python test-full test-wheel lint typecheck bench chaos soak storm lock fmt fuzz clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,17 @@ bench: build $(REF)/.stamp native ## Run the paired benchmarks; table and plot g
 	# As pip does when it installs a wheel; an editable install has no byte code otherwise.
 	$(BIN)/python -m compileall -q python/nats
 	$(BIN)/python benches/run.py
+
+# ARGS="--seed 1 --rounds 100" replays a run.
+chaos: build ## 1000 rounds of killing the server under random operations; prints figures as JSON
+	cd tests && ../$(BIN)/python -m chaos rounds $(ARGS)
+
+soak: build ## 10 million messages of all kinds; memory, descriptors and threads have to stay
+	cd tests && ../$(BIN)/python -m chaos soak $(ARGS)
+
+storm: build ## A minute each of cancelling at random and of publishing to a stalled server
+	cd tests && ../$(BIN)/python -m chaos storm $(ARGS)
+	cd tests && ../$(BIN)/python -m chaos pressure $(ARGS)
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Bounded run of the parser fuzz target (needs cargo-fuzz and a nightly toolchain)

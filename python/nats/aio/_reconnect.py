@@ -85,6 +85,8 @@ class Reconnecting(Connecting):
         """Replays the subscriptions, each with what is left of its auto-unsubscribe limit."""
         commands: list[str] = []
         for sid, sub in list(self._subs.items()):
+            if sub._draining:
+                continue
             remaining = sub._max_msgs - sub._received
             if sub._max_msgs > 0 and remaining <= 0:
                 del self._subs[sid]

@@ -84,6 +84,9 @@ __all__ = [
 ]
 __all__ += _types.__all__
 
+# Clients that drain with nobody waiting: the loop itself doesn't keep tasks alive.
+_background: set[asyncio.Task[None]] = set()
+
 
 def _retrieve(outcome: asyncio.Future[Any]) -> None:
     """Looks at an outcome that nobody may be left to look at."""
@@ -349,6 +352,8 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         ``error_cb`` gets a :class:`nats.errors.DrainTimeoutError`. New messages can be
         published until the subscriptions are drained.
 
+        Called in a handler it returns at once, and the client drains beside it.
+
         :raises nats.errors.ConnectionClosedError: the client is closed.
         :raises nats.errors.ConnectionReconnectingError: it isn't connected right now.
         """
@@ -359,6 +364,24 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         if self.is_connecting or self.is_reconnecting:
             raise errors.ConnectionReconnectingError
         self._native()
+        if any(sub._is_in_handler() for sub in self._subs.values()):
+            # A handler can't wait for its own end.
+            task = asyncio.get_running_loop().create_task(self._drain_beside())
+            _background.add(task)
+            task.add_done_callback(_background.discard)
+        else:
+            await self._drain()
+
+    async def _drain_beside(self) -> None:
+        if self.is_draining or self.is_closed:
+            # Somebody else was faster.
+            return
+        try:
+            await self._drain()
+        except errors.Error as error:
+            await self._error_cb(error)
+
+    async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         drained = asyncio.gather(
             *(loop.create_task(sub._drain()) for sub in list(self._subs.values()))
@@ -375,8 +398,10 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
             drained.cancel()
         finally:
             self._status = Client.DRAINING_PUBS
-            await self.flush()
-            await self._close(Client.CLOSED)
+            try:
+                await self.flush()
+            finally:
+                await self._close(Client.CLOSED)
 
     async def subscribe(
         self,

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import logging
 import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats import errors
@@ -76,6 +76,8 @@ class Subscription:
         )
         self._max_msgs = max_msgs
         self._wait_for_msgs_task: Optional[asyncio.Task[None]] = None
+        self._ending: Optional[asyncio.Task[None]] = None
+        self._draining = False
         self._message_iterator: Optional[_SubscriptionMessageIterator] = None
         # Set by the JetStream layer on subscriptions of its own.
         self._jsi: Any = None
@@ -215,7 +217,12 @@ class Subscription:
     async def drain(self) -> None:
         """Ends interest in the subject; returns when every message received is handled.
 
+        Called in the subscription's own handler it returns before: the messages that have come
+        by then are handled after this one.
+
         :raises nats.errors.BadSubscriptionError: the subscription has ended already.
+        :raises nats.errors.FlushTimeoutError: the server doesn't answer. The subscription ends
+            when what has come is handled.
         """
         if self._conn.is_closed:
             raise errors.ConnectionClosedError
@@ -226,16 +233,55 @@ class Subscription:
         await self._drain()
 
     async def _drain(self) -> None:
+        # From now on another connection doesn't subscribe again.
+        self._draining = True
+        flushed = False
         try:
             await self._conn._send_unsubscribe(self._id)
             # The server has sent all messages of this subscription before it answers.
             await self._conn.flush()
-            await self._core.join()
-            self._stop_processing()
-            self._conn._remove_sub(self._id)
-            self._core.detach()
+            flushed = True
+            if self._is_in_handler():
+                self._end_later(self._end_when_handled())
+            else:
+                await self._end_when_handled()
+        except asyncio.CancelledError:
+            # Nobody waits any more, but the messages on their way are still to be handled.
+            self._end_later(self._end_when_handled() if flushed else self._end_when_flushed())
+            raise
+        except Exception:
+            self._end_later(self._end_when_handled())
+            raise
         finally:
             self._closed = True
+
+    def _end_later(self, ending: Coroutine[Any, Any, None]) -> None:
+        if self._core.stopped:
+            # With the client, or by `unsubscribe`.
+            ending.close()
+        else:
+            self._ending = asyncio.get_running_loop().create_task(ending)
+
+    async def _end_when_flushed(self) -> None:
+        try:
+            await self._conn.flush()
+        except errors.Error:
+            pass
+        await self._end_when_handled()
+
+    async def _end_when_handled(self) -> None:
+        await self._core.join()
+        self._end()
+
+    def _end(self) -> None:
+        self._stop_processing()
+        self._conn._remove_sub(self._id)
+        self._core.detach()
+
+    def _is_in_handler(self) -> bool:
+        """Whether the running task is the one that calls the handler."""
+        task = self._wait_for_msgs_task
+        return task is not None and task is _current_task()
 
     async def unsubscribe(self, limit: int = 0) -> None:
         """Ends interest in the subject, at once or after ``limit`` messages in total.
@@ -252,9 +298,7 @@ class Subscription:
         self._max_msgs = limit
         if limit == 0 or (self._core.received >= limit and self._core.pending_msgs == 0):
             self._closed = True
-            self._stop_processing()
-            self._conn._remove_sub(self._id)
-            self._core.detach()
+            self._end()
         if not self._conn.is_reconnecting:
             await self._conn._send_unsubscribe(self._id, limit=limit)
 
@@ -263,10 +307,10 @@ class Subscription:
         self._core.stop()
         if self._jsi is not None:
             self._jsi.stop()
-        task = self._wait_for_msgs_task
         # A handler that ends its own subscription must not be cut short by that.
-        if task and not task.done() and task is not _current_task():
-            task.cancel()
+        for task in (self._wait_for_msgs_task, self._ending):
+            if task and not task.done() and task is not _current_task():
+                task.cancel()
 
     def _is_complete(self) -> bool:
         """Whether all messages up to the auto-unsubscribe limit have been handed out."""
@@ -293,8 +337,14 @@ class Subscription:
                     if suspended is not None:
                         await _finish(*suspended)
                         continue
-                except asyncio.CancelledError:
-                    break
+                except asyncio.CancelledError as cancelled:
+                    if core.stopped or is_being_cancelled():
+                        break
+                    # Passed on, it would end the subscription without anybody knowing.
+                    error = errors.Error("nats: what a handler waited for was cancelled")
+                    error.__cause__ = cancelled
+                    await self._report(error)
+                    continue
                 except Exception as error:
                     await self._report(error)
                     continue
@@ -323,6 +373,14 @@ def _finish(handler: Any, waits_for: Any) -> Generator[Any, Any, None]:
             else:
                 break
     yield from handler.__await__()
+
+
+def is_being_cancelled() -> bool:
+    """Whether a `CancelledError` is meant for the running task, and doesn't come from something
+    that it has waited for."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    # Before Python 3.11 a task can't tell.
+    return cancelling is None or cancelling() > 0
 
 
 def _current_task() -> Optional[asyncio.Task[Any]]:

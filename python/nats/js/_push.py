@@ -165,7 +165,7 @@ class PushState:
         )
 
     async def _restart(self) -> None:
-        if not self._sub._closed and not self._conn.is_closed:
+        if not self._sub._draining and not self._sub._closed and not self._conn.is_closed:
             await self.reset_ordered_consumer(self._sub._core.stream_seq + 1)
 
     async def reset_ordered_consumer(self, sseq: Optional[int]) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
+from nats.aio.subscription import Subscription, is_being_cancelled
 
 from ._config import EndpointConfig
 from ._schema import EndpointInfo, EndpointStats
@@ -104,7 +104,8 @@ class Endpoint:
         try:
             await self._handler(request)
         except (Exception, asyncio.CancelledError) as error:
-            if isinstance(error, asyncio.CancelledError) and _is_being_cancelled():
+            # One that comes from something that the handler has waited for is its failure.
+            if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise
             counters.num_errors += 1
             counters.last_error = repr(error)
@@ -112,14 +113,3 @@ class Endpoint:
                 await request.respond_error(error.code, error.description)
             else:
                 await request.respond_error("500", repr(error))
-
-
-def _is_being_cancelled() -> bool:
-    """Whether a `CancelledError` is meant for the running task.
-
-    Else it comes from something that the handler waited for, and passing it on would silently
-    end the subscription.
-    """
-    cancelling = getattr(asyncio.current_task(), "cancelling", None)
-    # Before Python 3.11 a task can't tell.
-    return cancelling is None or cancelling() > 0
