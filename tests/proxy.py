@@ -32,6 +32,7 @@ class Proxy:
         delay: float = 0.0,
         chop: int | None = None,
         cut_after: int | None = None,
+        cut_after_sent: int | None = None,
         port: int = 0,
     ) -> None:
         """Describe the proxy.
@@ -41,6 +42,7 @@ class Proxy:
             delay: Seconds each piece of data is held back in either direction, one by one.
             chop: Send at most so many bytes with one write, each in a packet of its own.
             cut_after: Cut a connection when it has sent so many bytes to the client.
+            cut_after_sent: Cut a connection when it has sent so many bytes to the server.
             port: Where to listen on 127.0.0.1; 0 picks a free port.
         """
         parts = urlsplit(target)
@@ -50,14 +52,20 @@ class Proxy:
         self.delay = delay
         self.chop = chop
         self.cut_after = cut_after
+        self.cut_after_sent = cut_after_sent
         self.refuse = False
         """Close new connections at once."""
         self.host = "127.0.0.1"
         self.port = port
         self.accepted = 0
         """Connections accepted so far, refused ones included."""
+        self.ended = 0
+        """Connections that are over."""
+        self.forget_next = 0
+        """So many of the connections to come are taken and carry nothing."""
         self.bytes_to_server = 0
         self.bytes_to_client = 0
+        self._forgotten: set[int] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
         self._server: asyncio.Server | None = None
@@ -81,6 +89,11 @@ class Proxy:
     def resume(self) -> None:
         """End ``stall``."""
         self._flowing.set()
+
+    def forget(self) -> None:
+        """Lose what the present connections carry from now on; both ends stay open, as when a
+        router in between has forgotten them."""
+        self._forgotten.update(range(1, self.accepted + 1))
 
     def cut(self) -> None:
         """Reset all connections."""
@@ -109,6 +122,10 @@ class Proxy:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
+        number = self.accepted
+        if self.forget_next > 0:
+            self.forget_next -= 1
+            self._forgotten.add(number)
         if self.refuse:
             _reset(writer.transport)
             return
@@ -121,25 +138,27 @@ class Proxy:
             server_reader, server_writer = await asyncio.open_connection(*self.target)
             transports.add(server_writer.transport)
             self._transports |= transports
-            await self._forward(reader, writer, server_reader, server_writer)
+            await self._forward(number, reader, writer, server_reader, server_writer)
         except (ConnectionError, asyncio.CancelledError):
             # Cancellation is swallowed: the stream protocol reports it as an error otherwise.
             pass
         finally:
+            self.ended += 1
             self._transports -= transports
             for transport in transports:
                 transport.abort()
 
     async def _forward(
         self,
+        number: int,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         server_reader: asyncio.StreamReader,
         server_writer: asyncio.StreamWriter,
     ) -> None:
         pumps = [
-            asyncio.ensure_future(self._pump(reader, server_writer, to_client=False)),
-            asyncio.ensure_future(self._pump(server_reader, writer, to_client=True)),
+            asyncio.ensure_future(self._pump(number, reader, server_writer, to_client=False)),
+            asyncio.ensure_future(self._pump(number, server_reader, writer, to_client=True)),
         ]
         try:
             # Both ends close when either does: NATS knows no half-closed connections.
@@ -155,7 +174,12 @@ class Proxy:
                 await asyncio.wait_for(end.wait_closed(), LINGER)
 
     async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, to_client: bool
+        self,
+        number: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        to_client: bool,
     ) -> None:
         sent = 0
         while True:
@@ -163,14 +187,17 @@ class Proxy:
             data = await reader.read(CHUNK)
             if not data:
                 return
+            if number in self._forgotten:
+                continue
             if self.delay:
                 await asyncio.sleep(self.delay)
             size = self.chop or len(data)
             for start in range(0, len(data), size):
                 await self._flowing.wait()
                 piece = data[start : start + size]
-                if to_client and self.cut_after is not None:
-                    piece = piece[: max(0, self.cut_after - sent)]
+                limit = self.cut_after if to_client else self.cut_after_sent
+                if limit is not None:
+                    piece = piece[: max(0, limit - sent)]
                 writer.write(piece)
                 await writer.drain()
                 sent += len(piece)
@@ -178,7 +205,7 @@ class Proxy:
                     self.bytes_to_client += len(piece)
                 else:
                     self.bytes_to_server += len(piece)
-                if to_client and self.cut_after is not None and sent >= self.cut_after:
+                if limit is not None and sent >= limit:
                     return
                 if self.chop:
                     # A turn of the loop apart, so that the pieces are not sent as one.

@@ -16,13 +16,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from nats.embedded import Server
-
+from chaos.pressure import run_pressure
 from chaos.promises import Book
 from chaos.rounds import run_rounds
+from chaos.soak import figures, run_soak
+from chaos.storm import run_storm
+from nats.embedded import Server
 
 # Rounds on one server and one loop before both are made anew.
 SLICE = 125
+# What resident memory may become after the warm-up of the soak.
+MAX_GROWTH = 1.02
+# What a stalled publisher may take, in terms of `pending_size`: the output itself, the buffer
+# being written, and what the allocator rounds up.
+MAX_PRESSURE = 3
 
 
 def loops() -> list[tuple[str, Callable[[], asyncio.AbstractEventLoop]]]:
@@ -55,24 +62,67 @@ def chaos(seed: int, rounds: int) -> dict[str, Any]:
         for note in part.notes:
             print(f"seed {seed + number}: {note}", file=sys.stderr)
         book.add(part)
-    return {"made": dict(sorted(book.made.items())), "broken": dict(book.broken)}
+    made = dict(sorted(book.made.items()))
+    return {"made": made, "broken": dict(book.broken), "ok": not book.notes}
+
+
+def soak(seed: int, messages: int) -> dict[str, Any]:
+    """On the default driver and the loop that is there."""
+    name, factory = loops()[-1]
+    with Server(jetstream=True) as server:
+        main = run_soak(server, "tokio", messages, report=True)
+        warm, end, counts = run_on(factory, main)
+    result = {"loop": name, **figures(warm, end, counts)}
+    kept = end.descriptors <= warm.descriptors and end.threads <= warm.threads
+    return {**result, "ok": kept and end.memory <= warm.memory * MAX_GROWTH}
+
+
+def storm(seed: int, seconds: float) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for name, factory in loops():
+        with Server(jetstream=True) as server:
+            result[name] = run_on(factory, run_storm(server, seed, seconds))
+    return {**result, "ok": True}
+
+
+def pressure(seed: int, seconds: float) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for driver, (name, factory) in zip(("tokio", "asyncio"), loops() * 2, strict=False):
+        with Server() as server:
+            result[f"{driver} on {name}"] = run_on(factory, run_pressure(server, driver, seconds))
+    kept = [
+        each["received"] == each["published"]
+        and each["memory_growth"] < MAX_PRESSURE * each["pending_size"]
+        for each in result.values()
+    ]
+    return {**result, "ok": all(kept)}
+
+
+# What to run, the option that says how much of it, and its default.
+COMMANDS: dict[str, tuple[Callable[[int, Any], dict[str, Any]], str, int, str]] = {
+    "rounds": (chaos, "rounds", 1000, "kill the server under random operations"),
+    "soak": (soak, "messages", 10_000_000, "see whether many messages leave anything behind"),
+    "storm": (storm, "seconds", 60, "cancel tasks at random"),
+    "pressure": (pressure, "seconds", 60, "publish to a server that has stopped reading"),
+}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="chaos", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    rounds = commands.add_parser("rounds", help="kill the server under random operations")
-    rounds.add_argument("--rounds", type=int, default=1000)
-    for command in commands.choices.values():
+    parsers = parser.add_subparsers(dest="command", required=True)
+    for name, (_, option, default, text) in COMMANDS.items():
+        command = parsers.add_parser(name, help=text)
+        command.add_argument(f"--{option}", type=int, default=default)
         command.add_argument("--seed", type=int, help="replay a run")
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else random.randrange(1 << 32)
     print(f"seed {seed}", file=sys.stderr)
+    run, option, _, _ = COMMANDS[options.command]
     start = time.monotonic()
-    figures = chaos(seed, options.rounds)
-    figures = {"seed": seed, "seconds": round(time.monotonic() - start), **figures}
-    print(json.dumps(figures))
-    return int(any(figures["broken"].values()))
+    result = run(seed, getattr(options, option))
+    seconds = round(time.monotonic() - start)
+    print(json.dumps({"run": options.command, "seed": seed, "took": seconds, **result}))
+    return 0 if result["ok"] else 1
 
 
 if __name__ == "__main__":

@@ -7,15 +7,20 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import nats
+from chaos.site import (
+    DRAIN_FLUSH,
+    FLUSH_TIMEOUT,
+    JS_TIMEOUT,
+    OUTAGE,
+    REQUEST_TIMEOUT,
+    Impatient,
+    Peer,
+    Site,
+)
 from nats import errors
 from nats.js.errors import KeyNotFoundError
 
-from chaos.site import FLUSH_TIMEOUT, JS_TIMEOUT, OUTAGE, REQUEST_TIMEOUT, Peer, Site
-
 Operation = Callable[[Site, Peer, random.Random], Awaitable[None]]
-# Seconds that `flush` gives itself inside `drain`.
-DRAIN_FLUSH = 10.0
 
 
 async def publish_and_flush(site: Site, peer: Peer, choose: random.Random) -> None:
@@ -204,11 +209,13 @@ async def visit(site: Site, peer: Peer, choose: random.Random) -> None:
     """A client of its own that connects, asks and leaves."""
 
     async def stay() -> None:
+        nc = Impatient()
+
         async def ignore(error: Exception) -> None:
             pass
 
         try:
-            nc = await nats.connect(
+            await nc.connect(
                 site.server.url,
                 error_cb=ignore,
                 connect_timeout=1,
@@ -226,7 +233,7 @@ async def visit(site: Site, peer: Peer, choose: random.Random) -> None:
         finally:
             await nc.close()
 
-    await site.call("visit", stay(), 3 + DRAIN_FLUSH)
+    await site.call("visit", stay(), 3 + 2 * DRAIN_FLUSH)
 
 
 async def cancelled(site: Site, peer: Peer, choose: random.Random) -> None:

@@ -7,15 +7,14 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from nats.embedded import Server
-
 from chaos.operations import OPERATIONS, drain_subscription, read_value, visit
 from chaos.promises import Book
 from chaos.site import GRACE, OUTAGE, Peer, Site
+from nats.embedded import Server
 
 # Seconds for a call of the reckoning, when the server is well.
 CALM = 5.0
-# Operations may take longer than a round where a flush of ten seconds is part of them.
+# Operations that may take longer than a round, because of the flush in a drain.
 SLOW = {drain_subscription, visit}
 # Messages to a queue group of which a member leaves.
 GROUP_MESSAGES = 200
