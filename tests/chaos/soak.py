@@ -13,7 +13,7 @@ from nats.embedded import Server
 from waiting import eventually
 
 # Messages of one portion, by kind.
-DELIVERED, REQUESTED, FETCHED, KEPT = 60_000, 20_000, 10_000, 10_000
+DELIVERED, REQUESTED, FETCHED, KEPT = 30_000, 10_000, 5_000, 5_000
 PORTION = DELIVERED + REQUESTED + FETCHED + KEPT
 WORKERS = 100
 # One request in so many is never answered.
@@ -135,13 +135,13 @@ async def run_soak(server: Server, driver: str, messages: int, report: bool = Fa
         for number in range(portions):
             await soak.portion()
             if warm is None and number + 1 >= portions * WARM_UP:
-                warm = Usage.now()
-            if report and (number + 1) % 10 == 0:
+                warm = await Usage.at_rest()
+            if report and (number + 1) % 20 == 0:
                 usage = Usage.now()
                 print(f"{(number + 1) * PORTION} messages: {usage}", file=sys.stderr, flush=True)
         soak.check(portions)
         assert soak.nc._core.census()[:2] == (0, 0)
-        return warm, Usage.now(), soak.counts
+        return warm, await Usage.at_rest(), soak.counts
     finally:
         await soak.stop()
 

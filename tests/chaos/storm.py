@@ -109,7 +109,7 @@ async def run_storm(server: Server, seed: int, seconds: float) -> dict[str, Any]
             # The first ones subscribe to the inbox for replies, which stays.
             await peer.nc.request("echo.one", b"x", TIMEOUT)
         await site.buckets[0].put("storm", b"x")
-        before = Usage.now()
+        before = await Usage.at_rest()
         subs = [set(peer.nc._subs) for peer in site.peers]
         deadline = time.monotonic() + seconds
         await asyncio.gather(
@@ -119,7 +119,7 @@ async def run_storm(server: Server, seed: int, seconds: float) -> dict[str, Any]
             )
         )
         await _check(site, subs)
-        end = Usage.now()
+        end = await Usage.at_rest()
         assert end.descriptors <= before.descriptors, (before, end)
     finally:
         await site.stop()

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("driver")
 MESSAGES = 6
 PAYLOAD = bytes(range(256))
 # Points at which connections are cut; a stride that isn't a divisor of anything on the wire.
-STRIDE = 37
+STRIDE = 53
 
 
 class Session:

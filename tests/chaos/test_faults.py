@@ -105,13 +105,14 @@ async def test_half_open_before_the_server_speaks(server: Server, connect: Conne
     async with Proxy(server.url) as proxy:
         proxy.forget_next = 1
         events = Events()
-        nc = await connect(proxy, **events.callbacks, **WATCHFUL)
+        options = {**WATCHFUL, "connect_timeout": 0.2}
+        nc = await connect(proxy, **events.callbacks, **options)
         got = await numbers(nc, "numbers")
         proxy.forget_next = 2
         proxy.cut()
         await events.wait("reconnected")
         await heard(nc, got, 1)
-        assert proxy.accepted == 5
+        assert proxy.accepted >= 5
         await nc.close()
 
 
@@ -239,7 +240,7 @@ async def test_clock_jumps(
         assert isinstance(outcome, errors.TimeoutError)
     assert 0.2 < time.monotonic() - start < 0.25 + GRACE
     # Keep-alive goes on and doesn't leave a server that answers.
-    await asyncio.sleep(0.5)
+    await asyncio.sleep(0.35)
     assert events.names == []
     assert (await js.publish("s", b"x")).seq == 1
     await heard(nc, got, 1)

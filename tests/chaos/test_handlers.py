@@ -42,7 +42,7 @@ async def test_blocking_for_longer_than_pings_allow(connect: Connect) -> None:
 
         async def handler(msg: Any) -> None:
             if msg.data == b"0":
-                time.sleep(2)  # noqa: ASYNC251
+                time.sleep(1.5)  # noqa: ASYNC251
             handled.append(msg.data)
 
         await nc.subscribe("work", cb=handler)

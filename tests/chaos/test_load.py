@@ -25,12 +25,12 @@ async def test_soak(js_server: Server, driver: str) -> None:
 async def test_storm(js_server: Server) -> None:
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
-    figures = await run_storm(js_server, seed, 2)
+    figures = await run_storm(js_server, seed, 1.5)
     assert figures["cancelled"] > 50
 
 
 async def test_back_pressure(server: Server, driver: str) -> None:
-    figures = await run_pressure(server, driver, 2)
+    figures = await run_pressure(server, driver, 1.5)
     assert figures["received"] == figures["published"]
     assert figures["waiting_publishers"] == PUBLISHERS
     # Each publisher may have one message over the limit.
