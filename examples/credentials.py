@@ -1,4 +1,4 @@
-"""Proving who one is: a password that changes, an NKey, and what a user may not do."""
+"""Proving who one is: a password that is asked for, an NKey, and what a user may not do."""
 
 import asyncio
 import tempfile
@@ -12,37 +12,36 @@ SEED = "SUANPY75IDSTFLSHAVVT67ZP3Y5OVLLVSTBHXEZI5N7MQILD65EPFVJWGM"
 PUBLIC = "UDCMMTXD246MXTM4JYZMCJKGGH5FILUZCSQFRJ37KYXBOHGKFSTRGDJT"
 
 
-def config(password: str) -> str:
-    return f"""
-    authorization {{ users: [
-      {{ user: joe, password: "{password}" }}
-      {{ nkey: {PUBLIC}, permissions: {{ publish: "open.>", subscribe: "open.>" }} }}
-    ] }}
-    """
+CONFIG = f"""
+authorization {{ users: [
+  {{ user: joe, password: "s3cr3t" }}
+  {{ nkey: {PUBLIC}, permissions: {{ publish: "open.>", subscribe: "open.>" }} }}
+] }}
+"""
 
 
-async def changing_password(server: Server) -> None:
-    password = "first"
+async def password(server: Server) -> None:
+    asked = 0
     reconnected = asyncio.Event()
+
+    def read_password() -> str:
+        nonlocal asked
+        asked += 1
+        return "s3cr3t"  # from a vault, say
 
     async def on_reconnected() -> None:
         reconnected.set()
 
-    async def on_error(error: Exception) -> None:
-        pass
-
     nc = await nats.connect(
         server.url,
         user="joe",
-        password=lambda: password,  # asked for each connection
+        password=read_password,
         reconnect_time_wait=0.1,
         reconnected_cb=on_reconnected,
-        error_cb=on_error,
     )
-    password = "second"
-    await asyncio.to_thread(server.reload, config(password))
+    await nc.force_reconnect()
     await asyncio.wait_for(reconnected.wait(), 10)
-    print("reconnected with another password:", nc.is_connected)
+    print("asked for the password:", asked, "times")
     await nc.close()
 
 
@@ -65,7 +64,7 @@ async def nkey(server: Server, seed_file: Path) -> None:
 
 
 async def main(server: Server, directory: Path) -> None:
-    await changing_password(server)
+    await password(server)
     seed_file = directory / "user.nk"
     seed_file.write_text(SEED)
     seed_file.chmod(0o600)
@@ -73,5 +72,5 @@ async def main(server: Server, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    with Server(config=config("first")) as server, tempfile.TemporaryDirectory() as directory:
+    with Server(config=CONFIG) as server, tempfile.TemporaryDirectory() as directory:
         asyncio.run(main(server, Path(directory)))
