@@ -135,13 +135,13 @@ async def run_soak(server: Server, driver: str, messages: int, report: bool = Fa
         for number in range(portions):
             await soak.portion()
             if warm is None and number + 1 >= portions * WARM_UP:
-                warm = await Usage.at_rest()
+                warm = await Usage.at_rest(*soak.clients)
             if report and (number + 1) % 20 == 0:
                 usage = Usage.now()
                 print(f"{(number + 1) * PORTION} messages: {usage}", file=sys.stderr, flush=True)
         soak.check(portions)
         assert soak.nc._core.census()[:2] == (0, 0)
-        return warm, await Usage.at_rest(), soak.counts
+        return warm, await Usage.at_rest(*soak.clients), soak.counts
     finally:
         await soak.stop()
 

@@ -14,7 +14,7 @@ from chaos.promises import Book
 from chaos.site import GRACE, OUTAGE, Peer, Site
 from chaos.usage import Usage
 from nats.embedded import Server
-from nats.js.errors import KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import BadRequestError, KeyNotFoundError, KeyWrongLastSequenceError
 
 TIMEOUT = 5.0
 STORMERS = 6
@@ -22,6 +22,10 @@ STORMERS = 6
 MOMENTS = (0.0, 0.0, 0.0001, 0.0005, 0.001, 0.005)
 
 Action = Callable[[Site, Peer], Awaitable[Any]]
+
+
+def _bucket(site: Site, peer: Peer) -> Any:
+    return site.buckets[site.peers.index(peer)]
 
 
 async def _publish_many(site: Site, peer: Peer) -> None:
@@ -60,7 +64,7 @@ async def _iterate(site: Site, peer: Peer) -> None:
 
 
 async def _create(site: Site, peer: Peer) -> None:
-    kv = site.buckets[site.peers.index(peer)]
+    kv = _bucket(site, peer)
     with contextlib.suppress(KeyWrongLastSequenceError):
         await kv.create("created", b"x")
     with contextlib.suppress(KeyNotFoundError):
@@ -68,11 +72,9 @@ async def _create(site: Site, peer: Peer) -> None:
 
 
 async def _watch(site: Site, peer: Peer) -> None:
-    await site.buckets[site.peers.index(peer)].keys()
-
-
-def _bucket(site: Site, peer: Peer) -> Any:
-    return site.buckets[site.peers.index(peer)]
+    # The server keeps the consumer of a watch for minutes, and only so many of them.
+    with contextlib.suppress(BadRequestError):
+        await _bucket(site, peer).keys()
 
 
 ACTIONS: list[Action] = [
@@ -109,7 +111,7 @@ async def run_storm(server: Server, seed: int, seconds: float) -> dict[str, Any]
             # The first ones subscribe to the inbox for replies, which stays.
             await peer.nc.request("echo.one", b"x", TIMEOUT)
         await site.buckets[0].put("storm", b"x")
-        before = await Usage.at_rest()
+        before = await Usage.at_rest(*(peer.nc for peer in site.peers))
         subs = [set(peer.nc._subs) for peer in site.peers]
         deadline = time.monotonic() + seconds
         await asyncio.gather(
@@ -119,7 +121,7 @@ async def run_storm(server: Server, seed: int, seconds: float) -> dict[str, Any]
             )
         )
         await _check(site, subs)
-        end = await Usage.at_rest()
+        end = await Usage.at_rest(*(peer.nc for peer in site.peers))
         assert end.descriptors <= before.descriptors, (before, end)
     finally:
         await site.stop()

@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -31,12 +32,17 @@ class Usage:
         )
 
     @classmethod
-    async def at_rest(cls) -> Usage:
-        """Without what a burst needs: while its I/O thread reads, a client has one descriptor
-        more."""
+    async def at_rest(cls, *clients: Any) -> Usage:
+        """Without what is needed only now and then.
+
+        While its I/O thread reads, a client has one descriptor more; a little light traffic has
+        the thread give the socket back to the loop.
+        """
         seen = []
-        for _ in range(5):
-            await asyncio.sleep(0.1)
+        for _ in range(20):
+            for nc in clients:
+                await nc.flush()
+            await asyncio.sleep(0.025)
             seen.append(cls.now())
         return cls(
             seen[-1].memory,
