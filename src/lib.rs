@@ -20,6 +20,8 @@ mod subscription;
 #[cfg(feature = "python")]
 mod tasks;
 #[cfg(feature = "python")]
+mod websocket;
+#[cfg(feature = "python")]
 mod wire_parser;
 
 #[cfg(feature = "python")]
@@ -41,6 +43,8 @@ mod _core {
     use crate::signing::{public_nkey, sign_with_nkey};
     #[pymodule_export]
     use crate::subscription::SubscriptionCore;
+    #[pymodule_export]
+    use crate::websocket::WebSocketCodec;
     #[pymodule_export]
     use crate::wire_parser::WireParser;
 

@@ -11,7 +11,7 @@ from nats import errors
 from ._drivers import DRIVERS, AsyncioDriver, Driver
 from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle, parse_info, within
 from ._options import connect_command
-from ._servers import Srv
+from ._servers import WEBSOCKET, Srv
 from ._types import PING_PROTO
 
 if TYPE_CHECKING:
@@ -101,8 +101,11 @@ class Connecting(Lifecycle):
         self._check_not_shut_down()
         server.last_attempt = time.monotonic()
         self._drop_link()
-        if self._demands_tls(server):
-            link: Driver = self._tls_link()
+        link: Driver
+        if server.uri.scheme in WEBSOCKET:
+            link = self._websocket_link(server)
+        elif self._demands_tls(server):
+            link = self._tls_link()
         else:
             link = DRIVERS[self._driver](self._native())
         await self._open_link(link, server)
@@ -115,6 +118,27 @@ class Connecting(Lifecycle):
             or server.uri.scheme == "tls"
             or server.secured
         )
+
+    def _websocket_link(self, server: Srv) -> Driver:
+        """
+        :raises nats.errors.SecureConnWantedError: TLS is demanded, which `ws://` hasn't.
+        """
+        # Few clients need it.
+        from ._websocket import WebSocketDriver
+
+        is_secure = server.uri.scheme == "wss"
+        if self._demands_tls(server) and not is_secure:
+            raise errors.SecureConnWantedError
+        return WebSocketDriver(
+            self._native(),
+            self.options["ws_connection_headers"],
+            self.ssl_context if is_secure else None,
+            self._tls_name(server),
+        )
+
+    def _tls_name(self, server: Srv) -> str:
+        """Whom the server's certificate has to name."""
+        return self.options.get("tls_hostname") or server.tls_name or server.uri.hostname or ""
 
     def _tls_link(self) -> AsyncioDriver:
         """Only asyncio's transport can honour any `ssl.SSLContext`."""
@@ -134,8 +158,8 @@ class Connecting(Lifecycle):
             link = self._tls_link()
             await self._open_link(link, server)
             self._server_info = await self._read_info()
-        host = self.options.get("tls_hostname") or server.tls_name or server.uri.hostname or ""
-        await within(link.start_tls(self.ssl_context, host), self.options["connect_timeout"])
+        name = self._tls_name(server)
+        await within(link.start_tls(self.ssl_context, name), self.options["connect_timeout"])
         server.secured = True
 
     async def _process_connect_init(self) -> None:
@@ -144,7 +168,10 @@ class Connecting(Lifecycle):
         core = self._native()
         assert server, "must be called only from Client.connect"
         self._status = CONNECTING
-        if self.options["tls_handshake_first"]:
+        if server.uri.scheme in WEBSOCKET:
+            # Secure from its first byte on, or not at all.
+            info = self._server_info = await self._read_info()
+        elif self.options["tls_handshake_first"]:
             await self._start_tls(server)
             info = self._server_info = await self._read_info()
         else:

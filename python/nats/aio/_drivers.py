@@ -62,7 +62,7 @@ class AsyncioDriver:
         self._core = core
         self._clear_lines = clear_lines
         self._transport: Optional[asyncio.Transport] = None
-        self._protocol = _WireProtocol(core)
+        self._protocol = WireProtocol(core)
 
     @property
     def epoch(self) -> int:
@@ -89,7 +89,7 @@ class AsyncioDriver:
             certificate can't be trusted.
         """
         assert self._transport
-        protocol = _WireProtocol(self._core)
+        protocol = WireProtocol(self._core)
         # What came in the clear may be anybody's. Nothing more does: the transport is TLS's
         # before this coroutine first waits.
         self._core.clear_events()
@@ -114,7 +114,7 @@ class AsyncioDriver:
             transport.abort()
 
 
-class _WireProtocol(asyncio.Protocol):
+class WireProtocol(asyncio.Protocol):
     """Passes what a transport reports on to the core.
 
     What TLS reports before its transport is in service waits for that: a server that begins may
@@ -167,7 +167,7 @@ class _WireProtocol(asyncio.Protocol):
         self._core.set_writable(True)
 
 
-class _ClearProtocol(_WireProtocol):
+class _ClearProtocol(WireProtocol):
     """What a server says before TLS: a few lines, and nothing that is sent along with them.
 
     Whoever can write into the connection could otherwise have messages delivered.

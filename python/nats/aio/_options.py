@@ -33,21 +33,6 @@ def check_callbacks(*callbacks: Any) -> None:
             raise errors.InvalidCallbackTypeError
 
 
-def check_supported(schemes: list[str], **options: Any) -> None:
-    """Refuses what this release can't do, so that nobody gets a plain connection instead.
-
-    :raises nats.errors.Error: an option or a URL scheme asks for it.
-    """
-    for scheme in schemes:
-        if scheme not in ("nats", "tls"):
-            raise errors.Error(f"nats: {scheme}:// is not supported by this release of fastnats")
-    for name, value in options.items():
-        if value:
-            raise errors.Error(
-                f"nats: option {name!r} is not supported by this release of fastnats"
-            )
-
-
 def connect_command(
     options: dict[str, Any],
     info: dict[str, Any],

@@ -11,7 +11,7 @@ from nats import errors
 
 _DEFAULT_PORT = 4222
 _SCHEMES = ("nats://", "tls://", "ws://", "wss://")
-_WEBSOCKET = ("ws", "wss")
+WEBSOCKET = ("ws", "wss")
 
 
 class _Url(ParseResult):
@@ -125,7 +125,7 @@ def parse_server_uri(connect_url: str) -> ParseResult:
         else:
             normalized = f"nats://{connect_url}:{_DEFAULT_PORT}"
         uri = _Url(*urlparse(normalized))
-        if uri.port is None and uri.scheme not in _WEBSOCKET:
+        if uri.port is None and uri.scheme not in WEBSOCKET:
             uri = uri._replace(netloc=f"{uri.netloc.rstrip(':')}:{_DEFAULT_PORT}")
     except ValueError:
         raise errors.Error("nats: invalid connect url option") from None
@@ -141,10 +141,10 @@ def parse_server_option(servers: Union[str, List[str]]) -> List[Srv]:
     if not isinstance(servers, list):
         raise errors.Error("nats: invalid connect url option")
     pool = [Srv(parse_server_uri(server)) for server in servers]
-    websocket = [server.uri.scheme in _WEBSOCKET for server in pool]
+    websocket = [server.uri.scheme in WEBSOCKET for server in pool]
     if any(websocket) and not all(websocket):
         raise errors.Error("nats: mixing of websocket and non websocket URLs is not allowed")
-    if any(server.uri.scheme not in ("nats", "tls", *_WEBSOCKET) for server in pool):
+    if any(server.uri.scheme not in ("nats", "tls", *WEBSOCKET) for server in pool):
         raise errors.Error("nats: mixing of websocket and non websocket URLs is not allowed")
     return pool
 
@@ -157,7 +157,7 @@ def discovered_servers(
     randomize: bool,
 ) -> List[Srv]:
     """Servers that an INFO names and the pool doesn't have yet."""
-    scheme = "tls" if current.uri.scheme == "tls" else "nats"
+    scheme = current.uri.scheme if current.uri.scheme in ("tls", *WEBSOCKET) else "nats"
     known = {server.uri.netloc for server in pool}
     name = current.tls_name or current.uri.hostname
     found: List[Srv] = []

@@ -9,7 +9,6 @@ from urllib.parse import ParseResult
 from nats import errors
 
 from ._connecting import Connecting
-from ._options import check_supported
 from ._servers import Server, ServerVersion, Srv, parse_server_uri
 from ._tls import context_of
 
@@ -53,7 +52,6 @@ class ClientState(Connecting):
         pool: list[Srv] = []
         for url in servers:
             server = Srv(parse_server_uri(url))
-            check_supported([server.uri.scheme])
             known = old.get(server.uri.netloc)
             if known is not None:
                 server.reconnects = known.reconnects

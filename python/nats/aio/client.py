@@ -30,7 +30,7 @@ from nats.protocol.parser import (
 
 from . import _types
 from ._credentials import Signing, signing_of_credentials, signing_of_seed
-from ._options import check_callbacks, check_supported
+from ._options import check_callbacks
 from ._reconnect import Reconnecting
 from ._requests import Requests
 from ._servers import (
@@ -217,10 +217,6 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         if tls:
             context_of(tls)
         pool = parse_server_option(servers)
-        check_supported(
-            [server.uri.scheme for server in pool],
-            ws_connection_headers=ws_connection_headers,
-        )
         self._server_pool.extend(pool)
         self._set_callbacks(
             error_cb,

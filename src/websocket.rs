@@ -1,0 +1,215 @@
+//! WebSocket framing (RFC 6455) for the asyncio driver: bytes in, bytes out, no socket.
+
+use std::io::{self, Read, Write};
+use std::mem;
+use std::sync::Mutex;
+
+use pyo3::exceptions::{PyConnectionError, PyRuntimeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use tungstenite::client::IntoClientRequest;
+use tungstenite::handshake::client::{ClientHandshake, Request};
+use tungstenite::handshake::{HandshakeError, MidHandshake};
+use tungstenite::http::header::{HeaderName, HeaderValue};
+use tungstenite::http::uri::Uri;
+use tungstenite::protocol::WebSocketConfig;
+use tungstenite::{Bytes, Error, Message};
+
+use crate::connection::lock;
+
+/// The buffer that a read fills, zeroed each time: larger isn't faster.
+const READ_BUFFER: usize = 32 * 1024;
+/// What a frame may announce; tungstenite reserves address space for all of it. Four times the
+/// largest `max_payload` that a server can be configured with.
+const MAX_FRAME: usize = 256 * 1024 * 1024;
+
+/// What tungstenite takes for its stream.
+#[derive(Debug, Default)]
+struct Pipe {
+    incoming: Vec<u8>,
+    taken: usize,
+    outgoing: Vec<u8>,
+}
+
+impl Pipe {
+    fn feed(&mut self, data: &[u8]) {
+        if self.taken == self.incoming.len() {
+            self.incoming.clear();
+            self.taken = 0;
+        }
+        self.incoming.extend_from_slice(data);
+    }
+}
+
+impl Read for Pipe {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = (&self.incoming[self.taken..]).read(buffer)?;
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.taken += count;
+        Ok(count)
+    }
+}
+
+impl Write for Pipe {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        self.outgoing.extend_from_slice(data);
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+enum State {
+    Handshake(MidHandshake<ClientHandshake<Pipe>>),
+    Open(Box<tungstenite::WebSocket<Pipe>>),
+    /// By the peer, or because of what it sent.
+    Closed(Pipe),
+}
+
+impl State {
+    fn pipe(&mut self) -> &mut Pipe {
+        match self {
+            Self::Handshake(handshake) => handshake.get_mut().get_mut(),
+            Self::Open(socket) => socket.get_mut(),
+            Self::Closed(pipe) => pipe,
+        }
+    }
+
+    fn close(&mut self) {
+        let pipe = mem::take(self.pipe());
+        *self = Self::Closed(pipe);
+    }
+}
+
+/// The client's end of a WebSocket connection. `output` is what has to be sent after each call,
+/// first of all the request that begins the connection.
+#[pyclass(frozen, module = "nats._core")]
+pub struct WebSocketCodec {
+    state: Mutex<State>,
+}
+
+#[pymethods]
+impl WebSocketCodec {
+    /// `url` begins with `ws://` or `wss://`; the request carries `headers` beside its own.
+    ///
+    /// Raises `ValueError` for what can't be in a request.
+    #[new]
+    fn new(url: &str, headers: Vec<(String, String)>) -> PyResult<Self> {
+        let request = request(url, headers)?;
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER)
+            .max_message_size(Some(MAX_FRAME))
+            .max_frame_size(Some(MAX_FRAME));
+        let handshake = ClientHandshake::start(Pipe::default(), request, Some(config))
+            .map_err(|error| PyValueError::new_err(error.to_string()))?;
+        let codec = Self { state: Mutex::new(State::Handshake(handshake)) };
+        // Nothing has arrived: this writes the request.
+        lock(&codec.state).advance()?;
+        Ok(codec)
+    }
+
+    /// Whether the server has accepted the connection and nobody has closed it.
+    #[getter]
+    fn is_open(&self) -> bool {
+        matches!(*lock(&self.state), State::Open(_))
+    }
+
+    /// Takes bytes from the network; returns the content of the binary frames in them.
+    ///
+    /// Raises `ConnectionError` if the server refuses the connection or breaks the protocol.
+    fn receive<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+        let mut state = lock(&self.state);
+        state.pipe().feed(data);
+        state.advance()?;
+        let content = state.read()?;
+        Ok(PyBytes::new(py, &content))
+    }
+
+    /// What has to be sent.
+    fn output<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &mem::take(&mut lock(&self.state).pipe().outgoing))
+    }
+
+    /// Puts `data` into a binary frame.
+    ///
+    /// Raises `RuntimeError` unless the connection is open.
+    fn send(&self, data: &[u8]) -> PyResult<()> {
+        match &mut *lock(&self.state) {
+            State::Open(socket) => socket
+                .send(Message::Binary(Bytes::copy_from_slice(data)))
+                .map_err(|error| PyRuntimeError::new_err(error.to_string())),
+            _ => Err(PyRuntimeError::new_err("the WebSocket connection isn't open")),
+        }
+    }
+
+    /// Says good-bye, if there is somebody to say it to.
+    fn close(&self) {
+        let mut state = lock(&self.state);
+        if let State::Open(socket) = &mut *state {
+            // What can fail is over then anyway.
+            _ = socket.close(None);
+            _ = socket.flush();
+        }
+        state.close();
+    }
+}
+
+impl State {
+    /// Goes on with the handshake as far as the received bytes allow.
+    fn advance(&mut self) -> PyResult<()> {
+        let Self::Handshake(_) = self else { return Ok(()) };
+        let placeholder = Self::Closed(Pipe::default());
+        let Self::Handshake(handshake) = mem::replace(self, placeholder) else { return Ok(()) };
+        match handshake.handshake() {
+            Ok((socket, _)) => *self = Self::Open(Box::new(socket)),
+            Err(HandshakeError::Interrupted(handshake)) => *self = Self::Handshake(handshake),
+            Err(HandshakeError::Failure(error)) => {
+                let text = format!("nats: websocket handshake failed: {error}");
+                return Err(PyConnectionError::new_err(text));
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> PyResult<Vec<u8>> {
+        let mut content = Vec::new();
+        let Self::Open(socket) = self else { return Ok(content) };
+        let end = loop {
+            match socket.read() {
+                Ok(Message::Binary(data)) if content.is_empty() => content = data.into(),
+                Ok(Message::Binary(data)) => content.extend_from_slice(&data),
+                // Answered by tungstenite; the answer is written by the flush.
+                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+                Ok(Message::Text(_) | Message::Close(_)) => break Ok(()),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    _ = socket.flush();
+                    return Ok(content);
+                }
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => break Ok(()),
+                Err(error) => {
+                    let text = format!("nats: websocket error: {error}");
+                    break Err(PyConnectionError::new_err(text));
+                }
+            }
+        };
+        _ = socket.flush();
+        self.close();
+        end.map(|()| content)
+    }
+}
+
+fn request(url: &str, headers: Vec<(String, String)>) -> PyResult<Request> {
+    let invalid = |error: &dyn ToString| PyValueError::new_err(error.to_string());
+    let uri: Uri = url.parse().map_err(|error| invalid(&error))?;
+    let mut request = uri.into_client_request().map_err(|error| invalid(&error))?;
+    for (name, value) in headers {
+        let name = HeaderName::try_from(name).map_err(|error| invalid(&error))?;
+        let value = HeaderValue::try_from(value).map_err(|error| invalid(&error))?;
+        request.headers_mut().append(name, value);
+    }
+    Ok(request)
+}
