@@ -2,15 +2,16 @@
 
 use std::io::{self, Read, Write};
 use std::mem;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
+use memchr::memmem;
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::client::{ClientHandshake, Request};
 use tungstenite::handshake::{HandshakeError, MidHandshake};
-use tungstenite::http::header::{HeaderName, HeaderValue};
+use tungstenite::http::header::{HOST, HeaderName, HeaderValue};
 use tungstenite::http::uri::Uri;
 use tungstenite::protocol::WebSocketConfig;
 use tungstenite::{Bytes, Error, Message};
@@ -22,6 +23,10 @@ const READ_BUFFER: usize = 32 * 1024;
 /// What a frame may announce; tungstenite reserves address space for all of it. Four times the
 /// largest `max_payload` that a server can be configured with.
 const MAX_FRAME: usize = 256 * 1024 * 1024;
+/// What an answer's head may have; a server's has two hundred bytes.
+const MAX_HEAD: usize = 64 * 1024;
+const HTTP: &[u8] = b"HTTP/";
+const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// What tungstenite takes for its stream.
 #[derive(Debug, Default)]
@@ -38,6 +43,17 @@ impl Pipe {
             self.taken = 0;
         }
         self.incoming.extend_from_slice(data);
+    }
+
+    /// Whether the answer to the request, of which `fresh` bytes are new, can be judged: its head
+    /// is complete, too long or not HTTP. tungstenite refuses heads that come in small pieces.
+    fn has_head(&self, fresh: usize) -> bool {
+        let head = &self.incoming;
+        let start = head.len().min(HTTP.len());
+        let new = head.len().saturating_sub(fresh + END_OF_HEAD.len() - 1);
+        head[..start] != HTTP[..start]
+            || head.len() > MAX_HEAD
+            || memmem::find(&head[new..], END_OF_HEAD).is_some()
     }
 }
 
@@ -90,6 +106,7 @@ impl State {
 #[pyclass(frozen, module = "nats._core")]
 pub struct WebSocketCodec {
     state: Mutex<State>,
+    failure: OnceLock<String>,
 }
 
 #[pymethods]
@@ -106,10 +123,10 @@ impl WebSocketCodec {
             .max_frame_size(Some(MAX_FRAME));
         let handshake = ClientHandshake::start(Pipe::default(), request, Some(config))
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
-        let codec = Self { state: Mutex::new(State::Handshake(handshake)) };
+        let mut state = State::Handshake(handshake);
         // Nothing has arrived: this writes the request.
-        lock(&codec.state).advance()?;
-        Ok(codec)
+        state.advance().map_err(PyValueError::new_err)?;
+        Ok(Self { state: Mutex::new(state), failure: OnceLock::new() })
     }
 
     /// Whether the server has accepted the connection and nobody has closed it.
@@ -118,15 +135,29 @@ impl WebSocketCodec {
         matches!(*lock(&self.state), State::Open(_))
     }
 
+    /// Whether somebody has closed it, or had to.
+    #[getter]
+    fn is_closed(&self) -> bool {
+        matches!(*lock(&self.state), State::Closed(_))
+    }
+
+    /// How the server has refused the connection or broken the protocol, if it has.
+    #[getter]
+    fn failure(&self) -> Option<PyErr> {
+        self.failure.get().map(|text| PyConnectionError::new_err(text.clone()))
+    }
+
     /// Takes bytes from the network; returns the content of the binary frames in them.
     ///
-    /// Raises `ConnectionError` if the server refuses the connection or breaks the protocol.
-    fn receive<'py>(&self, py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
+    /// What follows a failure or the peer's good-bye is ignored: see `failure` and `is_closed`.
+    fn receive<'py>(&self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
         let mut state = lock(&self.state);
-        state.pipe().feed(data);
-        state.advance()?;
-        let content = state.read()?;
-        Ok(PyBytes::new(py, &content))
+        let mut content = Vec::new();
+        if let Err(failure) = state.receive(data, &mut content) {
+            state.close();
+            _ = self.failure.set(failure);
+        }
+        PyBytes::new(py, &content)
     }
 
     /// What has to be sent.
@@ -159,46 +190,51 @@ impl WebSocketCodec {
 }
 
 impl State {
+    fn receive(&mut self, data: &[u8], content: &mut Vec<u8>) -> Result<(), String> {
+        if matches!(self, Self::Closed(_)) {
+            return Ok(());
+        }
+        self.pipe().feed(data);
+        if matches!(self, Self::Handshake(_)) && self.pipe().has_head(data.len()) {
+            self.advance()?;
+        }
+        self.read(content)
+    }
+
     /// Goes on with the handshake as far as the received bytes allow.
-    fn advance(&mut self) -> PyResult<()> {
-        let Self::Handshake(_) = self else { return Ok(()) };
+    fn advance(&mut self) -> Result<(), String> {
         let placeholder = Self::Closed(Pipe::default());
         let Self::Handshake(handshake) = mem::replace(self, placeholder) else { return Ok(()) };
         match handshake.handshake() {
             Ok((socket, _)) => *self = Self::Open(Box::new(socket)),
             Err(HandshakeError::Interrupted(handshake)) => *self = Self::Handshake(handshake),
             Err(HandshakeError::Failure(error)) => {
-                let text = format!("nats: websocket handshake failed: {error}");
-                return Err(PyConnectionError::new_err(text));
+                return Err(format!("nats: websocket handshake failed: {error}"));
             }
         }
         Ok(())
     }
 
-    fn read(&mut self) -> PyResult<Vec<u8>> {
-        let mut content = Vec::new();
-        let Self::Open(socket) = self else { return Ok(content) };
+    fn read(&mut self, content: &mut Vec<u8>) -> Result<(), String> {
+        let Self::Open(socket) = self else { return Ok(()) };
         let end = loop {
             match socket.read() {
-                Ok(Message::Binary(data)) if content.is_empty() => content = data.into(),
+                Ok(Message::Binary(data)) if content.is_empty() => *content = data.into(),
                 Ok(Message::Binary(data)) => content.extend_from_slice(&data),
                 // Answered by tungstenite; the answer is written by the flush.
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Ok(Message::Text(_) | Message::Close(_)) => break Ok(()),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     _ = socket.flush();
-                    return Ok(content);
+                    return Ok(());
                 }
                 Err(Error::ConnectionClosed | Error::AlreadyClosed) => break Ok(()),
-                Err(error) => {
-                    let text = format!("nats: websocket error: {error}");
-                    break Err(PyConnectionError::new_err(text));
-                }
+                Err(error) => break Err(format!("nats: websocket error: {error}")),
             }
         };
         _ = socket.flush();
         self.close();
-        end.map(|()| content)
+        end
     }
 }
 
@@ -209,7 +245,11 @@ fn request(url: &str, headers: Vec<(String, String)>) -> PyResult<Request> {
     for (name, value) in headers {
         let name = HeaderName::try_from(name).map_err(|error| invalid(&error))?;
         let value = HeaderValue::try_from(value).map_err(|error| invalid(&error))?;
-        request.headers_mut().append(name, value);
+        if name == HOST {
+            request.headers_mut().insert(name, value);
+        } else {
+            request.headers_mut().append(name, value);
+        }
     }
     Ok(request)
 }

@@ -24,7 +24,7 @@ _LINGER = 2.0
 class TokioDriver:
     """A socket owned by the core's I/O thread."""
 
-    failure: Optional[ssl.SSLError] = None
+    failure: Optional[OSError] = None
 
     def __init__(self, core: Connection) -> None:
         self._core = core
@@ -70,8 +70,8 @@ class AsyncioDriver:
         return self._protocol.epoch
 
     @property
-    def failure(self) -> Optional[ssl.SSLError]:
-        """What TLS has reported as the end of the connection."""
+    def failure(self) -> Optional[OSError]:
+        """What a layer between the server and us has reported as the end of the connection."""
         return self._protocol.failure
 
     async def open(self, uri: ParseResult) -> None:
@@ -124,7 +124,7 @@ class WireProtocol(asyncio.Protocol):
     def __init__(self, core: Connection) -> None:
         self._core = core
         self.epoch = 0
-        self.failure: Optional[ssl.SSLError] = None
+        self.failure: Optional[OSError] = None
         self._early = bytearray()
         self._is_lost_early = False
 

@@ -7,13 +7,15 @@ import base64
 import errno
 import ssl
 from typing import Any, Optional, cast
-from urllib.parse import ParseResult, unquote
+from urllib.parse import ParseResult, quote, unquote
 
 from nats._core import Connection, WebSocketCodec
 
 from ._drivers import AsyncioDriver, WireProtocol
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
+# What a path or a query may have without being quoted, and what is quoted already.
+_SAFE = "/?:@!$&'()*+,;=-._~%"
 
 
 class WebSocketDriver(AsyncioDriver):
@@ -31,7 +33,7 @@ class WebSocketDriver(AsyncioDriver):
         :param server_hostname: whom the server's certificate has to name.
         """
         super().__init__(core)
-        self._headers = _header_list(headers)
+        self._headers = headers
         self._context = context
         self._server_hostname = server_hostname
 
@@ -42,36 +44,42 @@ class WebSocketDriver(AsyncioDriver):
         :raises ssl.SSLError: the TLS handshake fails.
         """
         loop = asyncio.get_running_loop()
-        address = uri.netloc.rpartition("@")[2]
-        url = uri._replace(netloc=address).geturl()
-        headers = [*_authorization(uri), *self._headers]
-        opened: asyncio.Future[None] = loop.create_future()
-        protocol = _WebSocketProtocol(self._core, WebSocketCodec(url, headers), opened)
-        self._protocol = protocol
+        opened: asyncio.Future[Optional[Exception]] = loop.create_future()
+        protocol = _WebSocketProtocol(self._core, make_codec(uri, self._headers), opened)
         transport, _ = await loop.create_connection(
             lambda: protocol,
             uri.hostname or "",
-            uri.port or _DEFAULT_PORTS[uri.scheme],
+            port_of(uri),
             ssl=self._context,
             server_hostname=self._server_hostname if self._context else None,
         )
         try:
-            await opened
+            failure = await opened
+            if failure is not None:
+                raise failure
         except BaseException:
             transport.abort()
             raise
-        self._transport = transport
+        self._transport, self._protocol = transport, protocol
 
 
 class _WebSocketProtocol(WireProtocol):
     """Between a transport of frames and a core that knows a stream of bytes only."""
 
     def __init__(
-        self, core: Connection, codec: WebSocketCodec, opened: asyncio.Future[None]
+        self,
+        core: Connection,
+        codec: WebSocketCodec,
+        opened: asyncio.Future[Optional[Exception]],
     ) -> None:
+        """
+        :param opened: gets `None` when the WebSocket is there, or why it isn't. No exception,
+            which would be reported if whoever waits is cancelled.
+        """
         super().__init__(core)
         self._codec = codec
         self._opened = opened
+        self._is_in_service = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -81,34 +89,37 @@ class _WebSocketProtocol(WireProtocol):
         if self._opened.cancelled():
             return
         codec, transport = self._codec, self._transport
-        try:
-            content = codec.receive(data)
-        except ConnectionError as failure:
-            transport.abort()
-            self._fail(failure)
-            return
-        if not self._opened.done() and codec.is_open:
+        content = codec.receive(data)
+        if not self._opened.done() and (codec.is_open or content):
+            self._is_in_service = True
             super().connection_made(_FramedTransport(transport, codec))
             self._opened.set_result(None)
         if answer := codec.output():
             transport.write(answer)
         if content:
             super().data_received(content)
-        if self._opened.done() and not codec.is_open:
+        if codec.is_closed:
+            self.failure = codec.failure
+            self.connection_lost(self.failure)
             transport.close()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
-        if self._opened.done():
+        if self._is_in_service:
+            self._is_in_service = False
             super().connection_lost(exc)
-        else:
+        elif not self._opened.done():
             closed = ConnectionResetError(errno.ECONNRESET, "connection lost during the handshake")
-            self._fail(exc or closed)
+            self._opened.set_result(exc or closed)
 
-    def _fail(self, failure: Exception) -> None:
-        if self._opened.done():
-            super().connection_lost(failure)
-        else:
-            self._opened.set_exception(failure)
+    # Before and after, there may be another connection, which is none of our business.
+
+    def pause_writing(self) -> None:
+        if self._is_in_service:
+            super().pause_writing()
+
+    def resume_writing(self) -> None:
+        if self._is_in_service:
+            super().resume_writing()
 
 
 class _FramedTransport(asyncio.BaseTransport):
@@ -120,18 +131,38 @@ class _FramedTransport(asyncio.BaseTransport):
         self._codec = codec
 
     def write(self, data: bytes) -> None:
-        codec = self._codec
-        if codec.is_open:
-            codec.send(data)
-            self._transport.write(codec.output())
+        if self._codec.is_open:
+            self._codec.send(data)
+            self._transport.write(self._codec.output())
 
     def close(self) -> None:
         self._codec.close()
-        self._transport.write(self._codec.output())
+        if farewell := self._codec.output():
+            self._transport.write(farewell)
         self._transport.close()
 
     def abort(self) -> None:
         self._transport.abort()
+
+
+def make_codec(uri: ParseResult, headers: Any) -> WebSocketCodec:
+    """The codec for a connection to a URL, whose user is left to a header.
+
+    :param headers: what the option ``ws_connection_headers`` holds.
+    :raises ValueError: a header can't be in a request.
+    """
+    address = uri.netloc.rpartition("@")[2]
+    path, query = quote(uri.path, safe=_SAFE), quote(uri.query, safe=_SAFE)
+    url = uri._replace(netloc=address, path=path, query=query, fragment="").geturl()
+    listed = _header_list(headers)
+    if not any(name.lower() == "authorization" for name, _ in listed):
+        listed += _authorization(uri)
+    return WebSocketCodec(url, listed)
+
+
+def port_of(uri: ParseResult) -> int:
+    """The port of a URL, or that of its scheme."""
+    return uri.port or _DEFAULT_PORTS[uri.scheme]
 
 
 def _header_list(headers: Any) -> list[tuple[str, str]]:
