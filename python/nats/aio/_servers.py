@@ -160,6 +160,7 @@ def discovered_servers(
     scheme = current.uri.scheme if current.uri.scheme in ("tls", *WEBSOCKET) else "nats"
     known = {server.uri.netloc for server in pool}
     name = current.tls_name or current.uri.hostname
+    is_secure = current.secured or scheme == "wss"
     found: List[Srv] = []
     urls: list[str] = info.get("connect_urls") or []
     for url in urls:
@@ -167,7 +168,7 @@ def discovered_servers(
         if server.uri.netloc in known:
             continue
         # A certificate names the host that was asked for, not the address behind it.
-        if current.secured and _is_ip(server.uri.hostname) and not _is_ip(name):
+        if is_secure and _is_ip(server.uri.hostname) and not _is_ip(name):
             server.tls_name = name
         found.append(server)
     if randomize:

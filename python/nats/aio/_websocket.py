@@ -104,6 +104,7 @@ class _WebSocketProtocol(WireProtocol):
             transport.close()
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
+        self._codec.close()
         if self._is_in_service:
             self._is_in_service = False
             super().connection_lost(exc)
@@ -136,9 +137,10 @@ class _FramedTransport(asyncio.BaseTransport):
             self._transport.write(self._codec.output())
 
     def close(self) -> None:
-        self._codec.close()
-        if farewell := self._codec.output():
-            self._transport.write(farewell)
+        # uvloop doesn't let anything be written to what is closed.
+        if self._codec.is_open:
+            self._codec.close()
+            self._transport.write(self._codec.output())
         self._transport.close()
 
     def abort(self) -> None:
