@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Kind = Literal["rate", "latency", "cost"]
+Server = Literal["core", "jetstream", "tls", "websocket"]
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,13 @@ class Workload:
     scales: bool = True  # --quick may shrink the count
 
     @property
-    def jetstream(self) -> bool:
-        return self.name.startswith(("js_", "kv_", "object_"))
+    def server(self) -> Server:
+        """The one it runs against."""
+        if self.name.startswith(("js_", "kv_", "object_")):
+            return "jetstream"
+        if self.name.endswith("_tls"):
+            return "tls"
+        return "websocket" if self.name.endswith("_ws") else "core"
 
     def count(self, variant: Variant, quick: bool) -> int:
         counts = {"fastnats": self.fastnats, "nats-py": self.nats_py, "native": self.native}
@@ -113,6 +119,10 @@ WORKLOADS = (
     Workload("object_put", 8, 3, 8, size=64 << 20, scales=False),
     # Once: nats-py copies what it has read so far for every further chunk.
     Workload("object_get", 8, 1, 8, size=64 << 20, scales=False),
+    Workload("publish_tls", 1_500_000, 400_000),
+    Workload("pubsub_callback_tls", 600_000, 150_000),
+    Workload("publish_ws", 1_500_000, 150_000),
+    Workload("pubsub_callback_ws", 600_000, 80_000),
 )
 
 MEGA = 1e-6
@@ -168,5 +178,16 @@ STORES = (
     rate("object put, 64 MiB", "object_put", "MB/s", 5, "mb_per_second"),
     rate("object get, 64 MiB", "object_get", "MB/s", 40, "mb_per_second"),
 )
-SECTIONS = {"Core": CORE, "JetStream": JETSTREAM, "Key-value and object store": STORES}
+CONNECTIONS = (
+    Row("publish, TLS", "publish_tls", "rate", "rate", "k msg/s", 1e-3, 3),
+    Row("publish → callback, TLS", "pubsub_callback_tls", "rate", "rate", "k msg/s", 1e-3, 3),
+    Row("publish, WebSocket", "publish_ws", "rate", "rate", "k msg/s", 1e-3, 3),
+    Row("publish → callback, WebSocket", "pubsub_callback_ws", "rate", "rate", "k msg/s", 1e-3, 3),
+)
+SECTIONS = {
+    "Core": CORE,
+    "JetStream": JETSTREAM,
+    "Key-value and object store": STORES,
+    "TLS and WebSocket": CONNECTIONS,
+}
 ROWS = tuple(row for rows in SECTIONS.values() for row in rows)

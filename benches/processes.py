@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,10 +29,27 @@ max_pending: 2GB
 write_deadline: "120s"
 """
 
-# For the JetStream workloads alone: a server of its own leaves the core ones as they were.
-JETSTREAM_CONFIG = """
+# Added to it; a server for each kind of workload leaves the core ones as they were.
+OPTIONS = {
+    "core": "",
+    "jetstream": """
 jetstream: {{store_dir: {directory}, max_memory_store: 4GB, max_file_store: 1GB}}
-"""
+""",
+    "tls": """
+tls: {{cert_file: "{files}/server.pem", key_file: "{files}/server.key"}}
+""",
+    "websocket": """
+websocket: {{host: 127.0.0.1, port: -1, no_tls: true}}
+""",
+}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a server is reached, and the file of the authority that vouches for it, if one does."""
+
+    url: str
+    authority: str = ""
 
 
 class Failed(Exception):
@@ -53,30 +71,45 @@ def child(command: Sequence[str], **options: Any) -> Iterator[subprocess.Popen[s
 
 
 @contextlib.contextmanager
-def nats_server(binary: str, jetstream: bool = False) -> Iterator[str]:
-    """A server on a free port; yields its URL once it accepts connections."""
+def nats_server(binary: str, kind: str) -> Iterator[Endpoint]:
+    """A server on a free port; yields where once it accepts connections."""
     with tempfile.TemporaryDirectory() as directory:
         config = Path(directory, "server.conf")
-        text = SERVER_CONFIG + (JETSTREAM_CONFIG if jetstream else "")
-        config.write_text(text.format(directory=json.dumps(directory)))
+        text = SERVER_CONFIG + OPTIONS[kind]
+        config.write_text(text.format(directory=json.dumps(directory), files=directory))
+        authority = _certify(Path(directory)) if kind == "tls" else ""
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         with child([binary, "-c", str(config)], **quiet) as process:
-            yield _wait_until_ready(process, Path(directory))
+            ports = _wait_until_ready(process, Path(directory))
+            url = ports["websocket" if kind == "websocket" else "nats"][0]
+            yield Endpoint(url, authority)
 
 
-def _wait_until_ready(process: subprocess.Popen[str], directory: Path) -> str:
+def _certify(directory: Path) -> str:
+    """Writes the server's certificate; returns the file of the authority that signed it."""
+    import trustme
+
+    authority, bundle = trustme.CA(), directory / "ca.pem"
+    certificate = authority.issue_cert("127.0.0.1")
+    authority.cert_pem.write_to_path(str(bundle))
+    certificate.cert_chain_pems[0].write_to_path(str(directory / "server.pem"))
+    certificate.private_key_pem.write_to_path(str(directory / "server.key"))
+    return str(bundle)
+
+
+def _wait_until_ready(process: subprocess.Popen[str], directory: Path) -> dict[str, list[str]]:
     deadline = time.monotonic() + 10
     while time.monotonic() < deadline:
         if process.poll() is not None:
             raise Failed(f"nats-server ended with code {process.returncode}")
         # The ports file may be seen before it is complete.
         with contextlib.suppress(OSError, ValueError, IndexError, KeyError):
-            ports = next(iter(directory.glob("*.ports")), None)
-            if ports is not None:
-                url: str = json.loads(ports.read_text())["nats"][0]
-                address = urlsplit(url)
+            found = next(iter(directory.glob("*.ports")), None)
+            if found is not None:
+                ports: dict[str, list[str]] = json.loads(found.read_text())
+                address = urlsplit(ports["nats"][0])
                 socket.create_connection((address.hostname, address.port), timeout=1).close()
-                return url
+                return ports
         time.sleep(0.02)
     raise Failed("nats-server did not become ready")
 

@@ -5,6 +5,7 @@
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shlex
@@ -15,9 +16,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from catalog import DRIVERS, VARIANTS, WORKLOADS, Variant, Workload
+from catalog import DRIVERS, VARIANTS, WORKLOADS, Server, Variant, Workload
 from native import run_native
-from processes import Failed, nats_server, run_json
+from processes import Endpoint, Failed, nats_server, run_json
 from report import Samples, markdown
 
 ROOT = Path(__file__).absolute().parents[1]
@@ -63,9 +64,9 @@ def arguments() -> argparse.Namespace:
 
 
 class Runner:
-    def __init__(self, args: argparse.Namespace, url: str, jetstream_url: str) -> None:
+    def __init__(self, args: argparse.Namespace, servers: dict[Server, Endpoint]) -> None:
         self.args = args
-        self.urls = {False: url, True: jetstream_url}
+        self.servers = servers
         self.samples: Samples = {}
         self.failures: list[str] = []
 
@@ -87,15 +88,17 @@ class Runner:
 
     def measure(self, workload: Workload, variant: Variant) -> dict[str, Any]:
         count = workload.count(variant, self.args.quick)
-        url = self.urls[workload.jetstream]
+        server = self.servers[workload.server]
         if variant.implementation == "native":
             yardstick = str(self.args.yardstick)
-            return run_native(yardstick, workload.name, url, count, workload.size)
+            return run_native(yardstick, workload.name, server.url, count, workload.size)
         ours = variant.implementation == "fastnats"
         python = self.args.ours_python if ours else self.args.ref_python
         command = [str(python), str(BENCHES / "workload.py"), workload.name]
-        command += ["--url", url, "--loop", variant.loop, "--count", str(count)]
+        command += ["--url", server.url, "--loop", variant.loop, "--count", str(count)]
         command += ["--size", str(workload.size), "--yardstick", str(self.args.yardstick)]
+        if server.authority:
+            command += ["--authority", server.authority]
         return run_json(command, {"FASTNATS_DRIVER": variant.driver} if ours else None)
 
 
@@ -161,13 +164,16 @@ def main() -> int:
         variants = [variant for variant in variants if variant.implementation != "fastnats"]
     about["versions"] = versions | native_versions(args.server)
 
-    server = str(args.server)
-    with nats_server(server) as url, nats_server(server, jetstream=True) as jetstream_url:
-        runner = Runner(args, url, jetstream_url)
-        for workload in WORKLOADS:
-            if workload.name in args.only:
-                print(workload.name, flush=True)
-                runner.run(workload, variants)
+    workloads = [workload for workload in WORKLOADS if workload.name in args.only]
+    with contextlib.ExitStack() as stack:
+        servers = {
+            kind: stack.enter_context(nats_server(str(args.server), kind))
+            for kind in sorted({workload.server for workload in workloads})
+        }
+        runner = Runner(args, servers)
+        for workload in workloads:
+            print(workload.name, flush=True)
+            runner.run(workload, variants)
 
     args.out.mkdir(parents=True, exist_ok=True)
     raw = {"about": about, "failures": runner.failures, "samples": runner.samples}

@@ -10,6 +10,7 @@ import argparse
 import asyncio
 import gc
 import json
+import ssl
 import statistics
 import subprocess
 import sys
@@ -221,7 +222,11 @@ WORKLOADS: dict[str, Callable[[Bench], Awaitable[dict[str, Any]]]] = {
 
 
 def find(name: str) -> Callable[[Bench], Awaitable[dict[str, Any]]]:
-    """JetStream is imported for its own workloads only: others measure the memory of a process."""
+    """JetStream is imported for its own workloads only: others measure the memory of a process.
+
+    Another kind of connection makes no other workload.
+    """
+    name = name.removesuffix("_tls").removesuffix("_ws")
     if name in WORKLOADS:
         return WORKLOADS[name]
     from workload_jetstream import WORKLOADS as JETSTREAM
@@ -243,7 +248,10 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
             failed.set_exception(error)
 
     workload = find(args.workload)
-    nc = await nats.connect(args.url, allow_reconnect=False, error_cb=on_error)
+    options: dict[str, Any] = {}
+    if args.authority:
+        options["tls"] = ssl.create_default_context(cafile=args.authority)
+    nc = await nats.connect(args.url, allow_reconnect=False, error_cb=on_error, **options)
     work = asyncio.ensure_future(workload(Bench(nc, args)))
     await asyncio.wait({work, failed}, return_when=asyncio.FIRST_COMPLETED)
     if failed.done():
@@ -260,6 +268,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--yardstick", type=Path, default=YARDSTICK)
+    parser.add_argument("--authority", help="the file of the one that vouches for the server")
     args = parser.parse_args()
 
     if args.workload == "import_time":

@@ -17,10 +17,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from typing import Any
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from fake_server import READ_TIMEOUT, FakeConnection, FakeServer, Handler
+from fake_server import READ_TIMEOUT, ClientGone, FakeConnection, FakeServer, Handler
 from waiting import within
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
@@ -49,7 +49,9 @@ def frame(
         head += bytes([masked | 126]) + size.to_bytes(2, "big")
     else:
         head += bytes([masked | 127]) + size.to_bytes(8, "big")
-    return head + mask + bytes(byte ^ mask[i % 4] if mask else byte for i, byte in enumerate(payload))
+    return (
+        head + mask + bytes(byte ^ mask[i % 4] if mask else byte for i, byte in enumerate(payload))
+    )
 
 
 class FramedConnection:
@@ -113,6 +115,8 @@ class FramedConnection:
         """The next protocol line in binary frames, without its end."""
         while b"\r\n" not in self._content:
             opcode, payload = await self.read_frame()
+            if opcode == CLOSE:
+                raise ClientGone("the client has said good-bye")
             assert opcode == BINARY, opcode
             self._content += payload
         line, _, self._content = self._content.partition(b"\r\n")

@@ -283,23 +283,6 @@ async def test_error_cb_that_raises_ends_connecting(closed_port: int) -> None:
         await within(nats.connect(f"nats://127.0.0.1:{closed_port}", error_cb=error_cb))
 
 
-async def test_an_option_that_is_not_supported_sends_nothing() -> None:
-    async with FakeServer() as server:
-        with pytest.raises(errors.Error, match="'ws_connection_headers' is not supported"):
-            await within(nats.connect(server.url, ws_connection_headers={"A": ["b"]}))
-        assert server.connections == []
-
-
-@pytest.mark.parametrize("scheme", ["ws", "wss"])
-async def test_schemes_that_are_not_supported_send_nothing(scheme: str) -> None:
-    async with FakeServer() as server:
-        url = f"{scheme}://127.0.0.1:{server.port}"
-        for servers in (url, [url]):
-            with pytest.raises(errors.Error, match=f"{scheme}:// is not supported"):
-                await within(nats.connect(servers))
-        assert server.connections == []
-
-
 async def test_mixed_schemes() -> None:
     for other in ("ws://127.0.0.1:1", "wss://127.0.0.1:1"):
         with pytest.raises(errors.Error, match="mixing of websocket and non websocket URLs"):

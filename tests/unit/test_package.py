@@ -302,9 +302,15 @@ async def test_an_unconnected_transport_says_so() -> None:
         await transport.readline()
 
 
-def test_web_sockets_are_refused() -> None:
-    with pytest.raises(ImportError, match="WebSocket"):
-        WebSocketTransport()
+async def test_an_unconnected_websocket_says_so() -> None:
+    transport = WebSocketTransport()
+    with pytest.raises(AssertionError, match=r"WebSocketTransport\.connect must be called first"):
+        await transport.readline()
+    with pytest.raises(AssertionError, match=r"WebSocketTransport\.connect must be called first"):
+        await transport.drain()
+    assert transport.at_eof()
+    transport.close()
+    await transport.wait_closed()
 
 
 def test_transport_is_an_interface() -> None:

@@ -154,7 +154,7 @@ def make_codec(uri: ParseResult, headers: Any) -> WebSocketCodec:
     :raises ValueError: a header can't be in a request.
     """
     address = uri.netloc.rpartition("@")[2]
-    path, query = quote(uri.path, safe=_SAFE), quote(uri.query, safe=_SAFE)
+    path, query = quote(uri.path or "/", safe=_SAFE), quote(uri.query, safe=_SAFE)
     url = uri._replace(netloc=address, path=path, query=query, fragment="").geturl()
     listed = _header_list(headers)
     if not any(name.lower() == "authorization" for name, _ in listed):

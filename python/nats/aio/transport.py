@@ -7,13 +7,18 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import contextlib
+import errno
 import ssl
 from typing import Optional, Union
-from urllib.parse import ParseResult
+from urllib.parse import ParseResult, urlparse
 
+from nats._core import WebSocketCodec
 from nats.errors import ProtocolError
 
 __all__ = ["ProtocolError", "TcpTransport", "Transport", "WebSocketTransport"]
+
+_READ_SIZE = 65536
 
 
 class Transport(abc.ABC):
@@ -150,13 +155,23 @@ class TcpTransport(Transport):
 
 
 class WebSocketTransport(Transport):
-    """WebSocket; not part of this release: making one raises an error that says so."""
+    """WebSocket by asyncio streams; a line is whatever content has arrived at once."""
 
     def __init__(self, ws_headers: Optional[dict[str, list[str]]] = None) -> None:
-        raise ImportError("nats: WebSocket connections are not supported by this release")
+        """``ws_headers`` go with the request, values or lists of values by their names."""
+        self._headers = ws_headers
+        self._codec: Optional[WebSocketCodec] = None
+        self._io_reader: Optional[asyncio.StreamReader] = None
+        self._io_writer: Optional[asyncio.StreamWriter] = None
+        self._using_tls = False
+        self._pending: list[bytes] = []
+        # What has come along with the end of the handshake.
+        self._content = b""
+        self._is_over = False
 
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        raise ProtocolError
+        """:raises ConnectionError: the server doesn't take it for a WebSocket."""
+        await asyncio.wait_for(self._open(uri, None, buffer_size), connect_timeout)
 
     async def connect_tls(
         self,
@@ -165,31 +180,101 @@ class WebSocketTransport(Transport):
         buffer_size: int,
         connect_timeout: int,
     ) -> None:
-        raise ProtocolError
+        """:raises nats.errors.ProtocolError: it is connected in plain already."""
+        if not self.at_eof():
+            if self._using_tls:
+                return
+            raise ProtocolError("ws: cannot upgrade to TLS")
+        target = urlparse(uri) if isinstance(uri, str) else uri
+        await asyncio.wait_for(self._open(target, ssl_context, buffer_size), connect_timeout)
+
+    async def _open(
+        self, uri: ParseResult, context: Optional[ssl.SSLContext], buffer_size: int
+    ) -> None:
+        from ._websocket import make_codec, port_of
+
+        codec = make_codec(uri, self._headers)
+        reader, writer = await asyncio.open_connection(
+            uri.hostname, port_of(uri), ssl=context, limit=buffer_size
+        )
+        try:
+            writer.write(codec.output())
+            while not codec.is_open:
+                data = await reader.read(buffer_size)
+                self._content = codec.receive(data)
+                if codec.is_closed or not data:
+                    raise codec.failure or ConnectionResetError(
+                        errno.ECONNRESET, "connection lost during the handshake"
+                    )
+            writer.write(codec.output())
+        except BaseException:
+            writer.transport.abort()
+            raise
+        self._codec, self._io_reader, self._io_writer = codec, reader, writer
+        self._using_tls = context is not None
+
+    def _connected(self) -> tuple[WebSocketCodec, asyncio.StreamReader, asyncio.StreamWriter]:
+        if self._codec is None or self._io_reader is None or self._io_writer is None:
+            raise AssertionError(f"{type(self).__name__}.connect must be called first")
+        return self._codec, self._io_reader, self._io_writer
 
     def write(self, payload: bytes) -> None:
-        raise ProtocolError
+        self._pending.append(payload)
 
     def writelines(self, payload: list[bytes]) -> None:
-        raise ProtocolError
+        self._pending.extend(payload)
 
     async def read(self, buffer_size: int) -> bytes:
-        raise ProtocolError
+        """As `readline`, whatever ``buffer_size`` is."""
+        return await self.readline()
 
     async def readline(self) -> bytes:
-        raise ProtocolError
+        """The content of the next frames; empty at the end.
+
+        :raises ConnectionError: the server breaks the protocol.
+        """
+        codec, reader, writer = self._connected()
+        while not self._content and codec.is_open:
+            data = await reader.read(_READ_SIZE)
+            if not data:
+                codec.close()
+                break
+            self._content = codec.receive(data)
+            if answer := codec.output():
+                writer.write(answer)
+        content, self._content = self._content, b""
+        if not content and codec.failure is not None:
+            raise codec.failure
+        return content
 
     async def drain(self) -> None:
-        raise ProtocolError
-
-    async def wait_closed(self) -> None:
-        raise ProtocolError
+        codec, _, writer = self._connected()
+        pending, self._pending = self._pending, []
+        for payload in pending:
+            if not codec.is_open:
+                raise ConnectionResetError(errno.ECONNRESET, "the WebSocket is closed")
+            codec.send(payload)
+            writer.write(codec.output())
+        await writer.drain()
 
     def close(self) -> None:
-        raise ProtocolError
+        if self._codec is None or self._io_writer is None:
+            return
+        if self._codec.is_open:
+            self._codec.close()
+            self._io_writer.write(self._codec.output())
+        self._io_writer.close()
+
+    async def wait_closed(self) -> None:
+        self._is_over = True
+        if self._io_writer is not None:
+            # What the server still had to say doesn't matter; TLS calls it an error.
+            with contextlib.suppress(OSError):
+                await self._io_writer.wait_closed()
 
     def at_eof(self) -> bool:
-        return True
+        return self._codec is None or not (self._codec.is_open or self._content)
 
     def __bool__(self) -> bool:
-        return False
+        """As in nats-py: true from the beginning, until `wait_closed`."""
+        return not self._is_over
