@@ -83,13 +83,19 @@ def _signature(options: dict[str, Any], nonce: str, signing: Signing) -> dict[st
 
 
 def _credentials(options: dict[str, Any], server: Optional[Srv]) -> dict[str, Any]:
-    """User and password before a token, options before what the URL holds."""
+    """User and password before a token, options before what the URL holds.
+
+    A server that another one told of is given what the other one's URL holds.
+    """
     if options["user"] is not None and options["password"] is not None:
         return {"user": _value(options["user"]), "pass": _value(options["password"])}
     if options["token"] is not None:
         return {"auth_token": _value(options["token"])}
-    if server is not None and server.uri.username is not None:
-        if server.uri.password is None:
-            return {"auth_token": server.uri.username}
-        return {"user": server.uri.username, "pass": server.uri.password}
-    return {}
+    if server is None:
+        return {}
+    uri = server.credentials_of or server.uri
+    if uri.username is None:
+        return {}
+    if uri.password is None:
+        return {"auth_token": uri.username}
+    return {"user": uri.username, "pass": uri.password}

@@ -124,5 +124,8 @@ class Reconnecting(Connecting):
         self._current_server = server
         if delay > 0:
             await asyncio.sleep(delay)
+            # `set_server_pool` may have put another one in its place.
+            server = self._current_server
         await self._connect_to_server(server)
+        self._current_server = server
         return True

@@ -44,6 +44,8 @@ class Srv:
     server_version: Optional[str] = None
     # Known to speak TLS: nothing is said to it in the clear any more.
     secured: bool = False
+    # The URL whose user and password, or token, are good for this server as well.
+    credentials_of: Optional[ParseResult] = None
 
 
 ReconnectToServerHandler = Callable[[List[Server], Dict[str, Any]], Tuple[Optional[Server], float]]
@@ -161,10 +163,16 @@ def discovered_servers(
     known = {server.uri.netloc for server in pool}
     name = current.tls_name or current.uri.hostname
     is_secure = current.secured or scheme == "wss"
+    credentials_of = current.uri if current.uri.username is not None else current.credentials_of
     found: List[Srv] = []
     urls: list[str] = info.get("connect_urls") or []
     for url in urls:
-        server = Srv(urlparse(f"{scheme}://{url}"), discovered=True, secured=current.secured)
+        server = Srv(
+            urlparse(f"{scheme}://{url}"),
+            discovered=True,
+            secured=current.secured,
+            credentials_of=credentials_of,
+        )
         if server.uri.netloc in known:
             continue
         # A certificate names the host that was asked for, not the address behind it.

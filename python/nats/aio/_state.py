@@ -57,12 +57,15 @@ class ClientState(Connecting):
                 server.reconnects = known.reconnects
                 server.did_connect = known.did_connect
                 server.last_attempt = known.last_attempt
+                server.tls_name = known.tls_name
+                server.secured = known.secured
             pool.append(server)
         self._server_pool = pool
         current = self._current_server
         if current is not None and pool:
             same = (server for server in pool if server.uri.netloc == current.uri.netloc)
-            self._current_server = next(same, pool[0])
+            # Amid a handshake another server's credentials would be sent.
+            self._current_server = next(same, current if self.is_connecting else pool[0])
 
     @property
     def stats(self) -> dict[str, int]:
@@ -99,9 +102,10 @@ class ClientState(Connecting):
     @property
     def connected_server_version(self) -> ServerVersion:
         """Version of the server connected to; ``0.0.0-unknown`` before the first."""
-        if self._current_server and self._current_server.server_version:
-            return ServerVersion(self._current_server.server_version)
-        return ServerVersion("0.0.0-unknown")
+        server = self._current_server
+        # `set_server_pool` replaces what is known of the server, the connection stays.
+        version = server and (server.server_version or self._server_info.get("version"))
+        return ServerVersion(version or "0.0.0-unknown")
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
