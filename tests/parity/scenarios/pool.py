@@ -233,8 +233,7 @@ async def servers_used_up_are_dropped(ctx: Context) -> None:
         "discovered ['127.0.0.1:<port1>']",
         "error_cb nats.errors.UnexpectedEOF: nats: unexpected EOF",
         "disconnected_cb",
-        "error_cb ConnectionRefusedError: [Errno 111] Connect call failed "
-        "('127.0.0.1', <fake1>)",
+        "error_cb ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', <fake1>)",
         "reconnected_cb",
         "connected to 127.0.0.1:<port1>",
     ],
