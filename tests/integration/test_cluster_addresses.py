@@ -161,8 +161,8 @@ async def test_name_with_addresses_of_both_kinds(
 async def test_no_address_of_a_name_answers(closed_port: int, addresses: Any) -> None:
     addresses(REFUSING, "127.0.0.1")
     events = Events()
+    url = f"nats://{NAME}:{closed_port}"
     with pytest.raises(errors.NoServersError):
-        url = f"nats://{NAME}:{closed_port}"
         await within(nats.connect(url, max_reconnect_attempts=1, **events.callbacks, **EAGER))
     for error in events.errors:
         assert isinstance(error, OSError)

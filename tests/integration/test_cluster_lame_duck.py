@@ -8,7 +8,6 @@ delivered, and requests are answered.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any

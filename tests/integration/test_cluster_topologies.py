@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,9 @@ from conftest import Connect
 from nats import errors
 from nats.embedded import Server
 from nats.js import api
+from nats.js.errors import KeyWrongLastSequenceError, NoKeysError, NoStreamResponseError
 from parity.servers import ReservedPort
-from waiting import EAGER, Events, eventually
+from waiting import EAGER, PATIENCE, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -80,21 +82,18 @@ def leaf_and_hub() -> Iterator[Pair]:
 
 async def answered(nc: Any, subject: str, data: bytes = b"") -> Any:
     """The reply, once the servers know of each other's subscriptions."""
-    reply: Any = None
+    return await reaches(nc.request, subject, data, timeout=0.5)
 
-    async def ask() -> bool:
-        nonlocal reply
+
+async def reaches(call: Any, *arguments: Any, **options: Any) -> Any:
+    """What a call gives as soon as there is somebody to answer it."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
         try:
-            reply = await nc.request(subject, data, timeout=0.5)
-        except (errors.NoRespondersError, errors.TimeoutError):
-            return False
-        return True
-
-    for _ in range(20):
-        if await ask():
-            return reply
-        await asyncio.sleep(0.05)
-    raise AssertionError(f"nobody answers {subject}")
+            return await call(*arguments, **options)
+        except (errors.NoRespondersError, errors.TimeoutError, NoStreamResponseError):
+            assert time.monotonic() < deadline, f"nobody answers {arguments}"
+            await asyncio.sleep(0.02)
 
 
 def echo(nc: Any) -> Any:
@@ -218,27 +217,58 @@ async def test_jetstream_of_the_hub(leaf_and_hub: Pair, connect: Connect) -> Non
 
 
 async def test_buckets_of_the_hub(leaf_and_hub: Pair, connect: Connect) -> None:
+    """What is put goes to the hub's bucket, not to the leaf's of the same name."""
     leaf, hub = await connect(leaf_and_hub.here), await connect(leaf_and_hub.there)
-    js = leaf.jetstream(domain="hub")
+    js, own = leaf.jetstream(domain="hub"), leaf.jetstream()
     await answered(leaf, "$JS.hub.API.INFO")
-    kv = await js.create_key_value(bucket="settings", storage="memory")
+    kv = await js.create_key_value(bucket="settings", storage="memory", history=5)
+    same = await own.create_key_value(bucket="settings", storage="memory")
     try:
         revision = await kv.put("colour", b"red")
         assert (await kv.get("colour")).value == b"red"
         assert await kv.update("colour", b"blue", last=revision) > revision
+        with pytest.raises(KeyWrongLastSequenceError):
+            await kv.create("colour", b"any")
+        for key in ("gone", "purged"):
+            await kv.create(key, b"x")
+        await kv.delete("gone")
+        await kv.purge("purged")
         assert await kv.keys() == ["colour"]
-        # The hub has it under the plain name.
-        near = await hub.jetstream().key_value("settings")
-        assert (await near.get("colour")).value == b"blue"
-        watcher = await kv.watchall()
+        with pytest.raises(NoKeysError):
+            await same.keys()
+        # The hub has it under the plain name, and under the one with its domain.
+        for context in (hub.jetstream(), hub.jetstream(domain="hub")):
+            near = await context.key_value("settings")
+            assert (await near.get("colour")).value == b"blue"
+            await near.put("size", b"1")
+        watcher = await kv.watchall(include_history=True)
         await near.put("colour", b"green")
-        values = []
-        while values[-1:] != [b"green"]:
+        values: list[Any] = []
+        while values[-1:] != [("colour", b"green")]:
             entry = await watcher.updates(timeout=5)
-            values.append(entry and entry.value)
+            values.append(entry and (entry.key, entry.value))
+        assert values[:2] == [("colour", b"red"), ("colour", b"blue")]
         await watcher.stop()
     finally:
         await js.delete_key_value("settings")
+        await own.delete_key_value("settings")
+
+
+async def test_objects_of_the_hub(leaf_and_hub: Pair, connect: Connect) -> None:
+    leaf, hub = await connect(leaf_and_hub.here), await connect(leaf_and_hub.there)
+    js = leaf.jetstream(domain="hub")
+    await answered(leaf, "$JS.hub.API.INFO")
+    store = await js.create_object_store("objects", storage="memory")
+    try:
+        # Chunks as large as the leaf takes.
+        config = api.ObjectMeta(options=api.ObjectMetaOptions(max_chunk_size=LEAF_PAYLOAD))
+        content = bytes(range(256)) * 256
+        await reaches(store.put, "name", content, meta=config)
+        assert (await store.get("name")).data == content
+        near = await hub.jetstream().object_store("objects")
+        assert (await near.get("name")).data == content
+    finally:
+        await js.delete_object_store("objects")
 
 
 async def test_hub_that_is_away(leaf_and_hub: Pair, connect: Connect) -> None:

@@ -61,6 +61,10 @@ def _is_key_valid(key: str) -> bool:
     return len(key) > 0 and key[0] != "." and key[-1] != "." and bool(VALID_KEY_RE.match(key))
 
 
+def _is_domain(prefix: str) -> bool:
+    return prefix.startswith("$JS.") and prefix.endswith(".API") and prefix != api.DEFAULT_PREFIX
+
+
 class KeyValue:
     """A bucket; made by :meth:`nats.js.JetStreamContext.key_value` or ``create_key_value``.
 
@@ -135,6 +139,8 @@ class KeyValue:
         self._pre = pre
         self._js = js
         self._direct = direct
+        # What a server in one domain is given for the buckets of another: it keeps `$KV` itself.
+        self._put_pre = f"{js._prefix}.{pre}" if _is_domain(js._prefix) else pre
 
     async def get(
         self, key: str, revision: Optional[int] = None, validate_keys: bool = True
@@ -218,7 +224,7 @@ class KeyValue:
         """Stores a value; returns its revision."""
         if validate_keys and not _is_key_valid(key):
             raise InvalidKeyError(key)
-        ack = await self._js.publish(f"{self._pre}{key}", value)
+        ack = await self._js.publish(f"{self._put_pre}{key}", value)
         return ack.seq
 
     async def create(
@@ -272,7 +278,7 @@ class KeyValue:
         headers: Dict[str, Any] = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last or 0)}
         try:
             ack = await self._js.publish(
-                f"{self._pre}{key}", value, headers=headers, msg_ttl=msg_ttl
+                f"{self._put_pre}{key}", value, headers=headers, msg_ttl=msg_ttl
             )
         except APIError as error:
             if error.err_code in _WRONG_LAST_SEQUENCE:
@@ -306,7 +312,7 @@ class KeyValue:
         headers: Dict[str, Any] = {KV_OP: KV_DEL}
         if last and last > 0:
             headers[api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(last)
-        await self._js.publish(f"{self._pre}{key}", headers=headers)
+        await self._js.publish(f"{self._put_pre}{key}", headers=headers)
         return True
 
     async def purge(self, key: str, msg_ttl: Optional[float] = None) -> bool:
@@ -315,7 +321,7 @@ class KeyValue:
         :param msg_ttl: whole seconds after which the server drops the marker (ADR-43).
         """
         headers: Dict[str, Any] = {KV_OP: KV_PURGE, api.Header.ROLLUP: MSG_ROLLUP_SUBJECT}
-        await self._js.publish(f"{self._pre}{key}", headers=headers, msg_ttl=msg_ttl)
+        await self._js.publish(f"{self._put_pre}{key}", headers=headers, msg_ttl=msg_ttl)
         return True
 
     async def purge_deletes(self, olderthan: int = 30 * 60) -> bool:
