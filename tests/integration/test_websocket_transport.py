@@ -114,9 +114,13 @@ async def test_failures() -> None:
         with pytest.raises(asyncio.TimeoutError):
             await WebSocketTransport().connect(uri, 32768, 1)
         transport = WebSocketTransport()
+
         # The frame may come along with the answer.
-        with pytest.raises(ConnectionError, match="websocket error"):
+        async def connect_and_read() -> None:
             await transport.connect(uri, 32768, 5)
             await within(transport.readline())
+
+        with pytest.raises(ConnectionError, match="websocket error"):
+            await connect_and_read()
         transport.close()
         await within(transport.wait_closed())
