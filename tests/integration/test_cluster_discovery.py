@@ -12,6 +12,7 @@ import pytest
 from conftest import Connect
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster
+from routes import heard
 from waiting import EAGER, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -179,7 +180,7 @@ async def test_moving_to_other_servers_by_hand(cluster: Cluster, connect: Connec
     first, _, third = cluster.servers
     listener = await connect(third, **FOREVER)
     sub = await listener.subscribe("moving")
-    await listener.flush()
+    await heard(listener, [await connect(server) for server in cluster.servers])
     nc = await connect(first, **events.callbacks, **FOREVER)
     await knows_all(nc)
     sent = 0

@@ -17,6 +17,7 @@ from js_workers import ELECTION, TIMEOUT, Crew, Publisher, Puller, Pusher, Worke
 from nats.aio.client import Client
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster, Server
+from routes import heard
 from waiting import EAGER, Events, eventually
 
 # The server closes a client per second at most once the grace period is over. The duration has
@@ -89,9 +90,10 @@ class Flusher(Worker):
 class Audience(Worker):
     """One subscription on each of several clients, which are never all on the move."""
 
-    def __init__(self, clients: list[Client]) -> None:
+    def __init__(self, clients: list[Client], speakers: list[Client]) -> None:
         super().__init__("audience")
         self.clients = clients
+        self.speakers = speakers
         self.got: set[bytes] = set()
 
     async def start(self) -> None:
@@ -101,7 +103,7 @@ class Audience(Worker):
 
         for client in self.clients:
             await client.subscribe("core", cb=note)
-            await client.flush()
+            await heard(client, self.speakers)
 
     async def step(self) -> None:
         """Everything is done by the callbacks."""
@@ -174,7 +176,7 @@ async def test_rolling_restart_under_traffic(cluster: Cluster) -> None:
         speakers = [named["tokio speaker"].client, named["asyncio speaker"].client]
         js = speakers[0].jetstream(timeout=TIMEOUT)
         await js.add_stream(name="S", subjects=["s.>"], num_replicas=3)
-        audience = Audience(listeners)
+        audience = Audience(listeners, speakers)
         flushers = [Flusher(f"flusher {n}", nc) for n, nc in enumerate(speakers)]
         publishers = [
             Publisher(f"publisher-{n}", nc.jetstream(timeout=TIMEOUT), "s.one")

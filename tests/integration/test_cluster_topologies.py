@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,9 +12,10 @@ from conftest import Connect
 from nats import errors
 from nats.embedded import Server
 from nats.js import api
-from nats.js.errors import KeyWrongLastSequenceError, NoKeysError, NoStreamResponseError
+from nats.js.errors import KeyWrongLastSequenceError, NoKeysError
 from parity.servers import ReservedPort
-from waiting import EAGER, PATIENCE, Events, eventually
+from routes import answered, reaches
+from waiting import EAGER, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -78,22 +78,6 @@ def leaf_and_hub() -> Iterator[Pair]:
     with hub, leaf:
         yield Pair(leaf, hub)
     port.release()
-
-
-async def answered(nc: Any, subject: str, data: bytes = b"") -> Any:
-    """The reply, once the servers know of each other's subscriptions."""
-    return await reaches(nc.request, subject, data, timeout=0.5)
-
-
-async def reaches(call: Any, *arguments: Any, **options: Any) -> Any:
-    """What a call gives as soon as there is somebody to answer it."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        try:
-            return await call(*arguments, **options)
-        except (errors.NoRespondersError, errors.TimeoutError, NoStreamResponseError):
-            assert time.monotonic() < deadline, f"nobody answers {arguments}"
-            await asyncio.sleep(0.02)
 
 
 def echo(nc: Any) -> Any:
