@@ -212,19 +212,20 @@ async def test_rolling_restart_under_traffic(cluster: Cluster) -> None:
             assert party.client.is_connected
 
 
-async def test_new_clients_are_sent_elsewhere(cluster: Cluster) -> None:
+async def test_new_clients_are_sent_elsewhere() -> None:
     """A lame duck takes no connections any more; the next server of the list does."""
-    duck, other, _ = cluster.servers
-    witness = Party([], "tokio")
-    await witness.connect(duck)
-    duck.signal("ldm")
-    await witness.events.wait("lame duck")
-    for driver in ("tokio", "asyncio"):
-        party = Party([], driver)
-        await party.client.connect(
-            [duck.url, other.url], dont_randomize=True, **party.events.callbacks, **EAGER
-        )
-        assert party.client.connected_url.port == other.port  # type: ignore[union-attr]
-        assert [type(error) for error in party.events.errors] == [ConnectionRefusedError]
-        await party.client.close()
-    await witness.client.close()
+    with Cluster(2, config=CONFIG) as cluster:
+        duck, other = cluster.servers
+        witness = Party([], "tokio")
+        await witness.client.connect(duck.url, **witness.events.callbacks, **EAGER)
+        duck.signal("ldm")
+        await witness.events.wait("lame duck")
+        for driver in ("tokio", "asyncio"):
+            party = Party([], driver)
+            await party.client.connect(
+                [duck.url, other.url], dont_randomize=True, **party.events.callbacks, **EAGER
+            )
+            assert party.client.connected_url.port == other.port  # type: ignore[union-attr]
+            assert [type(error) for error in party.events.errors] == [ConnectionRefusedError]
+            await party.client.close()
+        await witness.client.close()
