@@ -20,8 +20,8 @@ use crate::connection::lock;
 
 /// The buffer that a read fills, zeroed each time: larger isn't faster.
 const READ_BUFFER: usize = 32 * 1024;
-/// What a frame may announce; tungstenite reserves address space for all of it. Four times the
-/// largest `max_payload` that a server can be configured with.
+/// What a frame may announce; tungstenite reserves address space for all of it. Four times
+/// what a server keeps for a client by default (`max_pending`), which it may send in one frame.
 const MAX_FRAME: usize = 256 * 1024 * 1024;
 /// What an answer's head may have; a server's has two hundred bytes.
 const MAX_HEAD: usize = 64 * 1024;
