@@ -14,7 +14,7 @@ from chaos.promises import Book
 from chaos.site import GRACE, OUTAGE, Peer, Site
 from chaos.usage import Usage
 from nats.embedded import Server
-from nats.js.errors import BadRequestError, KeyNotFoundError, KeyWrongLastSequenceError
+from nats.js.errors import BadRequestError, KeyNotFoundError, KeyWrongLastSequenceError, NoKeysError
 
 TIMEOUT = 5.0
 STORMERS = 6
@@ -72,8 +72,9 @@ async def _create(site: Site, peer: Peer) -> None:
 
 
 async def _watch(site: Site, peer: Peer) -> None:
-    # The server keeps the consumer of a watch for minutes, and only so many of them.
-    with contextlib.suppress(BadRequestError):
+    # The server keeps the consumer of a watch for minutes, and only so many of them. While a
+    # key is overwritten it may tell of none.
+    with contextlib.suppress(BadRequestError, NoKeysError):
         await _bucket(site, peer).keys()
 
 
