@@ -89,9 +89,7 @@ async def test_callbacks_are_called_for_every_connection(connect: Connect) -> No
         return base64.b64encode(users[-1].key.sign(nonce.encode()))
 
     async with Server(config=operator.config()) as server:
-        await connect(
-            server.url, user_jwt_cb=jwt, signature_cb=sign, **events.callbacks, **EAGER
-        )
+        await connect(server.url, user_jwt_cb=jwt, signature_cb=sign, **events.callbacks, **EAGER)
         await server.arestart()
         await events.wait("reconnected")
     assert len(users) >= 2

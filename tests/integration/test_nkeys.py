@@ -98,7 +98,9 @@ async def test_reconnecting(connect: Connect) -> None:
         await within(nc.flush())
 
 
-@pytest.mark.parametrize("seed", ["", " ", "SU", "SUABC", "\N{SNOWMAN}", "cut", "public", "flipped"])
+@pytest.mark.parametrize(
+    "seed", ["", " ", "SU", "SUABC", "\N{SNOWMAN}", "cut", "public", "flipped"]
+)
 @pytest.mark.parametrize("form", ["text", "file"])
 async def test_what_is_no_seed_is_refused_without_showing_it(
     server: Server, seed: str, form: str, tmp_path: Path

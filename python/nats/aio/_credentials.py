@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from base64 import b64encode
 from collections import UserString
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, NamedTuple, Optional, Union, cast
 
 from nats._core import public_nkey, sign_with_nkey
 
@@ -31,7 +31,7 @@ class Signing(NamedTuple):
 def signing_of_credentials(credentials: Any) -> Signing:
     """Of a credentials file, its text (`RawCredentials`), or a pair of files: JWT and seed."""
     if isinstance(credentials, tuple):
-        jwt_file, seed_file = credentials
+        jwt_file, seed_file = cast("tuple[_Source, _Source]", credentials)
 
         def read_jwt() -> bytearray:
             return _read(jwt_file).rstrip()
@@ -81,7 +81,7 @@ def _signer(read_seed: Callable[[], bytearray]) -> SignatureCallback:
 
 
 @contextmanager
-def _wiped(secret: bytearray) -> Iterator[bytearray]:
+def _wiped(secret: bytearray) -> Generator[bytearray, None, None]:
     try:
         yield secret
     finally:

@@ -170,11 +170,12 @@ def port_of(uri: ParseResult) -> int:
 def _header_list(headers: Any) -> list[tuple[str, str]]:
     """A value or a list of values for each name, flattened."""
     found: list[tuple[str, str]] = []
-    for name, values in (headers or {}).items():
+    given: dict[str, Any] = headers or {}
+    for name, values in given.items():
         if isinstance(values, str):
             found.append((name, values))
         elif isinstance(values, list):
-            found.extend((name, value) for value in values)
+            found.extend((name, value) for value in cast("list[str]", values))
     return found
 
 
