@@ -36,6 +36,7 @@ impl From<LinkEnd> for PyErr {
             LinkEnd::Eof => UnexpectedEOF::new_err(()),
             LinkEnd::Io(error) => os_error(&error),
             LinkEnd::Protocol(error) => ProtocolError::new_err(error.to_string()),
+            LinkEnd::Internal(panic) => Error::new_err(format!("nats: internal error: {panic}")),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Native core of fastnats: the module `nats._core`. Registration only.
 
+#[cfg(panic = "abort")]
+compile_error!("panics are contained at the edges: build with panic = \"unwind\"");
+
 #[cfg(feature = "python")]
 mod bridge;
 #[cfg(feature = "python")]

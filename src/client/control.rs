@@ -11,7 +11,7 @@ use super::Connection;
 use super::waits::Reply;
 use crate::bridge::resolve;
 use crate::connection::dispatch::Mail;
-use crate::connection::{Event, lock};
+use crate::connection::{Backlog, Event, lock};
 use crate::jetstream::push::Notice;
 use crate::message::wire_text;
 use crate::protocol::{Frame, encode};
@@ -24,13 +24,23 @@ pub struct Pinger {
     direct: bool,
 }
 
-/// What `Connection.next_event` hands out.
+/// What `Connection.next_event` hands out. Counted in the backlog until then.
 enum ControlEvent {
     Server(Event),
     /// A PONG that must not overtake the events before it.
     Pong(Option<Py<PyAny>>),
     /// A dropped message and its subscription, which may be complete by the time of the report.
     Dropped(Frame, Py<PyAny>),
+}
+
+impl ControlEvent {
+    fn settle(&self, backlog: &Backlog) {
+        match self {
+            Self::Server(event) => backlog.settle(event),
+            Self::Pong(_) => backlog.settle(&Event::Pong),
+            Self::Dropped(..) => backlog.settle_drop_report(),
+        }
+    }
 }
 
 #[derive(Default)]
@@ -63,6 +73,9 @@ impl Connection {
         let event = control.events.pop_front();
         control.busy = event.is_some();
         drop(control);
+        if let Some(event) = &event {
+            event.settle(&self.shared.backlog);
+        }
         event.map(|event| describe(py, event)).transpose()
     }
 
@@ -85,7 +98,12 @@ impl Connection {
     fn clear_events(&self) {
         let mut control = lock(&self.control);
         control.events.retain(|event| {
-            matches!(event, ControlEvent::Dropped(..) | ControlEvent::Server(Event::Push(..)))
+            let keep =
+                matches!(event, ControlEvent::Dropped(..) | ControlEvent::Server(Event::Push(..)));
+            if !keep {
+                event.settle(&self.shared.backlog);
+            }
+            keep
         });
         control.busy = false;
     }
@@ -147,9 +165,21 @@ impl Connection {
             Event::Room => self.release_publishers(py),
             Event::Pong => self.sort_pong(py),
             Event::Dropped(frame) => {
-                if let Some(subscription) = self.subscriptions.bind(py).get_item(frame.sid())? {
-                    let dropped = ControlEvent::Dropped(frame, subscription.unbind());
-                    lock(&self.control).events.push_back(dropped);
+                match self.subscriptions.bind(py).get_item(frame.sid())? {
+                    Some(subscription) => {
+                        let dropped = ControlEvent::Dropped(frame, subscription.unbind());
+                        lock(&self.control).events.push_back(dropped);
+                    }
+                    None => self.shared.backlog.settle_drop_report(),
+                }
+                Ok(())
+            }
+            Event::Ok => {
+                let mut control = lock(&self.control);
+                if matches!(control.events.back(), Some(ControlEvent::Server(Event::Ok))) {
+                    self.shared.backlog.settle(&event);
+                } else {
+                    control.events.push_back(ControlEvent::Server(event));
                 }
                 Ok(())
             }
@@ -170,6 +200,7 @@ impl Connection {
         match pinger {
             Some(Pinger { future, direct }) if direct || !in_turn => {
                 drop(control);
+                self.shared.backlog.settle(&Event::Pong);
                 future.map_or(Ok(()), |future| resolve(future.bind(py), true))
             }
             pinger => {

@@ -32,11 +32,13 @@ pub struct Wire {
     batch: Vec<ServerOp>,
     /// The transport has asked for no more for now.
     paused: bool,
+    /// The end of the connection has been reported: what still comes is ignored.
+    ended: bool,
 }
 
 impl Wire {
     fn serves(&self, epoch: u64) -> bool {
-        self.epoch == epoch && self.transport.is_some()
+        self.epoch == epoch && self.transport.is_some() && !self.ended
     }
 }
 
@@ -200,18 +202,22 @@ impl Connection {
             }
             _ => return Ok(()),
         };
-        parser.feed(data);
         let mut answer = false;
         this.shared.bell.hold();
-        let outcome = link::deliver(&mut parser, &mut batch, &this.shared, || answer = true);
+        let outcome = link::contain(|| {
+            parser.feed(data);
+            link::deliver(&mut parser, &mut batch, &this.shared, || answer = true)
+                .map_err(LinkEnd::Protocol)
+        });
         if let Driver::Asyncio(wire) = &mut *lock(&this.driver)
             && wire.epoch == epoch
         {
             wire.parser = parser;
             wire.batch = batch;
+            wire.ended = outcome.is_err();
         }
-        if let Err(error) = outcome {
-            this.shared.post(Event::Ended(epoch, LinkEnd::Protocol(error)));
+        if let Err(end) = outcome {
+            this.shared.post(Event::Ended(epoch, end));
         }
         this.shared.bell.release();
         if answer {
@@ -229,7 +235,10 @@ impl Connection {
         let this = slf.get();
         match &mut *lock(&this.driver) {
             // What is published until the next connection waits for that.
-            Driver::Asyncio(wire) if wire.serves(epoch) => wire.paused = true,
+            Driver::Asyncio(wire) if wire.serves(epoch) => {
+                wire.paused = true;
+                wire.ended = true;
+            }
             _ => return Ok(()),
         }
         this.shared.post(Event::Ended(epoch, end));

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::{Bell, Outbox, Stats, Subscription, lock};
+use super::{Backlog, Bell, Outbox, Stats, Subscription, lock};
 use crate::jetstream::push::Notice;
-use crate::protocol::{Frame, ProtocolError, ServerOp, encode};
+use crate::protocol::{Frame, ProtocolError, ServerOp};
 
-/// Reports of dropped messages kept for a loop that doesn't collect them. The drops beyond
-/// are counted by `delivered` alone; memory stays bounded.
-const MAX_DROP_REPORTS: usize = 10_000;
+/// Replies beyond so many that wait together leave their read buffers: a small one would keep
+/// all of its buffer from being used again.
+const COMPACT_REPLIES: usize = 1024;
 
 /// Why a connection ended.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub enum LinkEnd {
     Eof,
     Io(io::Error),
     Protocol(ProtocolError),
+    /// Our own code has panicked; with what it said.
+    Internal(String),
 }
 
 /// What the loop's thread has to know besides messages.
@@ -35,7 +37,7 @@ pub enum Event {
     Err(Bytes),
     /// The connection of this epoch is gone.
     Ended(u64, LinkEnd),
-    /// A message was dropped: its subscription is over a pending limit.
+    /// A message was dropped: its subscription is over a pending limit. Without its payload.
     Dropped(Frame),
     /// The subscription has received all that it wants.
     Complete(u64),
@@ -53,8 +55,6 @@ pub struct Mail {
     pub wakes: Vec<u64>,
     /// Answers to requests.
     pub replies: Vec<Frame>,
-    /// Reports of dropped messages among `events`.
-    pub drops: usize,
 }
 
 impl Mail {
@@ -91,6 +91,7 @@ pub struct Shared {
     pub outbox: Outbox,
     pub stats: Stats,
     pub bell: Bell,
+    pub backlog: Backlog,
     /// Publishers wait above this many unwritten bytes.
     pub room_limit: AtomicUsize,
     subscriptions: Mutex<SidMap<Arc<Subscription>>>,
@@ -103,6 +104,7 @@ impl Shared {
             outbox: Outbox::default(),
             stats: Stats::default(),
             bell,
+            backlog: Backlog::default(),
             room_limit: AtomicUsize::new(0),
             subscriptions: Mutex::default(),
             mail: Mutex::default(),
@@ -120,6 +122,7 @@ impl Shared {
     /// Swaps the mail out; `into` must be empty and keeps its allocations.
     pub fn collect(&self, into: &mut Mail) {
         std::mem::swap(&mut *lock(&self.mail), into);
+        self.backlog.forget_replies();
     }
 
     pub fn post(&self, event: Event) {
@@ -146,24 +149,27 @@ impl Shared {
             let frame = match op {
                 ServerOp::Msg(frame) => frame,
                 ServerOp::Ping => {
-                    self.outbox.append_urgent(encode::PONG);
+                    self.outbox.append_pong();
                     must_answer = true;
                     continue;
                 }
                 ServerOp::Pong => {
-                    mail.events.push_back(Event::Pong);
+                    self.note(&mut mail, Event::Pong);
                     continue;
                 }
                 ServerOp::Info(text) => {
-                    mail.events.push_back(Event::Info(text));
+                    self.note(&mut mail, Event::Info(text));
                     continue;
                 }
                 ServerOp::Err(text) => {
-                    mail.events.push_back(Event::Err(text));
+                    self.note(&mut mail, Event::Err(text));
                     continue;
                 }
                 ServerOp::Ok => {
-                    mail.events.push_back(Event::Ok);
+                    // A verbose server says it for every message; one tells as much as many.
+                    if !matches!(mail.events.back(), Some(Event::Ok)) {
+                        self.note(&mut mail, Event::Ok);
+                    }
                     continue;
                 }
             };
@@ -179,7 +185,11 @@ impl Shared {
             }
             let Some(subscription) = &current else { continue };
             let complete = if subscription.is_request_mux {
-                mail.replies.push(frame);
+                if self.backlog.admits_reply(&frame) {
+                    mail.replies.push(frame);
+                } else {
+                    self.note_drop(&mut mail, &frame);
+                }
                 subscription.count_received()
             } else {
                 // What follows for the same subscription goes in under one lock.
@@ -193,14 +203,15 @@ impl Shared {
                     mail.wakes.push(sid);
                 }
                 for notice in delivery.notices {
-                    mail.events.push_back(Event::Push(sid, notice));
+                    self.note(&mut mail, Event::Push(sid, notice));
                 }
                 for subject in delivery.responses {
-                    self.outbox.append(|out| encode::publish(out, &subject, b"", b"", b""));
+                    self.outbox.append_flow_answer(&subject);
                     must_answer = true;
                 }
-                mail.drops += delivery.dropped.len();
-                mail.events.extend(delivery.dropped.into_iter().map(Event::Dropped));
+                for frame in &delivery.dropped {
+                    self.note_drop(&mut mail, frame);
+                }
                 delivery.complete
             };
             if complete {
@@ -220,24 +231,33 @@ impl Shared {
         must_answer
     }
 
+    fn note(&self, mail: &mut Mail, event: Event) {
+        self.backlog.add(&event);
+        mail.events.push_back(event);
+    }
+
+    /// Notes that a message was dropped, as far as there is room for such reports.
+    fn note_drop(&self, mail: &mut Mail, frame: &Frame) {
+        if let Some(report) = frame.without_body()
+            && self.backlog.admits_drop_report()
+        {
+            mail.events.push_back(Event::Dropped(report));
+        }
+    }
+
     fn deliver(&self, mut new: Mail) {
         let mut mail = lock(&self.mail);
         if mail.is_empty() {
             *mail = new;
             return;
         }
-        if mail.drops + new.drops > MAX_DROP_REPORTS {
-            let mut room = MAX_DROP_REPORTS.saturating_sub(mail.drops);
-            new.events.retain(|event| {
-                let keep = room > 0 || !matches!(event, Event::Dropped(_));
-                if matches!(event, Event::Dropped(_)) {
-                    room = room.saturating_sub(1);
-                }
-                keep
-            });
-            new.drops = MAX_DROP_REPORTS - mail.drops.min(MAX_DROP_REPORTS);
+        if matches!((mail.events.back(), new.events.front()), (Some(Event::Ok), Some(Event::Ok))) {
+            new.events.pop_front();
+            self.backlog.settle(&Event::Ok);
         }
-        mail.drops += new.drops;
+        if mail.replies.len() > COMPACT_REPLIES {
+            new.replies.iter_mut().for_each(Frame::compact);
+        }
         mail.events.append(&mut new.events);
         mail.wakes.append(&mut new.wakes);
         mail.replies.append(&mut new.replies);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::connection::backlog::MAX_DROP_REPORTS;
 use crate::connection::bell::Silent;
 use crate::protocol::Parser;
 
@@ -82,7 +83,58 @@ fn drop_reports_are_bounded() {
     let mail = collect(&shared);
     assert_eq!(mail.events.len(), MAX_DROP_REPORTS);
     receive(&shared, "MSG a 1 0\r\n\r\n");
-    assert_eq!(collect(&shared).events.len(), 1, "collecting makes room for new reports");
+    assert_eq!(collect(&shared).events.len(), 0, "collected and not yet handled");
+    mail.events.iter().for_each(|event| shared.backlog.settle(event));
+    receive(&shared, "MSG a 1 0\r\n\r\n");
+    assert_eq!(collect(&shared).events.len(), 1);
+}
+
+#[test]
+fn a_drop_report_keeps_neither_payload_nor_headers() {
+    let shared = shared();
+    subscribe(&shared, 1, false, 1);
+    receive(&shared, "MSG a 1 0\r\n\r\nHMSG a.b 1 re.ply 12 15\r\nNATS/1.0\r\n\r\nxyz\r\n");
+    let mail = collect(&shared);
+    let Some(Event::Dropped(report)) = mail.events.front() else { panic!("{:?}", mail.events) };
+    assert_eq!((report.sid(), report.subject(), report.reply()), (1, &b"a.b"[..], &b"re.ply"[..]));
+    assert_eq!((report.headers(), report.payload()), (&b""[..], &b""[..]));
+}
+
+#[test]
+fn events_that_nobody_handles_end_the_connection() {
+    for line in ["PONG\r\n", "-ERR 'x'\r\n", "INFO {}\r\n"] {
+        let shared = shared();
+        receive(&shared, line);
+        assert!(!shared.backlog.is_over());
+        receive(&shared, &line.repeat(70_000));
+        assert!(shared.backlog.is_over());
+        collect(&shared).events.iter().for_each(|event| shared.backlog.settle(event));
+        assert!(!shared.backlog.is_over());
+    }
+}
+
+#[test]
+fn a_run_of_ok_is_one_event() {
+    let shared = shared();
+    for _ in 0..100 {
+        receive(&shared, &"+OK\r\n".repeat(1000));
+    }
+    assert!(!shared.backlog.is_over());
+    assert_eq!(collect(&shared).events.len(), 1);
+}
+
+#[test]
+fn demands_are_answered_as_far_as_the_server_reads() {
+    let shared = shared();
+    let epoch = shared.outbox.attach();
+    shared.outbox.release();
+    for _ in 0..100 {
+        receive(&shared, &"PING\r\n".repeat(1000));
+    }
+    assert!(shared.outbox.size() < 70_000);
+    assert!(shared.outbox.take(epoch).unwrap().starts_with(b"PONG\r\nPONG\r\n"));
+    assert!(receive(&shared, "PING\r\n"));
+    assert_eq!(shared.outbox.take(epoch).unwrap(), b"PONG\r\n");
 }
 
 #[test]

@@ -5,9 +5,11 @@
 //! Python and rings the doorbell. Writing starts on the caller's thread and is finished by the
 //! writer task.
 
+use std::any::Any;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,8 +17,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use super::dispatch::{Event, LinkEnd, Shared};
-use super::lock;
 use super::outbox::Written;
+use super::{lock, try_lock};
 use crate::protocol::{Parser, ProtocolError, ServerOp};
 
 /// Operations parsed before they are delivered: bounds what one batch holds back.
@@ -105,9 +107,13 @@ impl Link {
             return Reading::Stop;
         }
         inner.loop_reads.fetch_add(1, Ordering::Relaxed);
+        if inner.closing.load(Ordering::Acquire) {
+            return Reading::Stop;
+        }
         // Held by the I/O thread for a last read of its own: the loop will call again.
-        let Ok(mut input) = inner.input.try_lock() else { return Reading::Continue };
-        match inner.read_once(&mut input, |buffer| (&inner.socket).read(buffer)) {
+        let Some(mut input) = try_lock(&inner.input) else { return Reading::Continue };
+        let read = contain(|| inner.read_once(&mut input, |buffer| (&inner.socket).read(buffer)));
+        match read {
             Ok(0) => Reading::Continue,
             Ok(bytes) if bytes > FLOOD_BYTES => {
                 drop(input);
@@ -203,8 +209,9 @@ impl Inner {
 
     /// A task that panics must not leave a connection that nobody serves.
     async fn supervise(self: Arc<Self>, task: Task) {
-        if tokio::spawn(Arc::clone(&self).run(task)).await.is_err() {
-            self.end(LinkEnd::Io(io::Error::other("nats: internal error on the I/O thread")));
+        if let Err(error) = tokio::spawn(Arc::clone(&self).run(task)).await {
+            let panic = error.try_into_panic().map_or_else(|_| String::new(), panic_text);
+            self.end(LinkEnd::Internal(panic));
         }
     }
 
@@ -322,6 +329,22 @@ impl Inner {
     }
 }
 
+/// Runs what handles received bytes; a panic in it ends the connection and nothing else.
+///
+/// The parser may be left in any state: the connection must not be read again.
+pub fn contain<T>(work: impl FnOnce() -> Result<T, LinkEnd>) -> Result<T, LinkEnd> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(LinkEnd::Internal(panic_text(panic))))
+}
+
+/// What a panic had to say.
+fn panic_text(panic: Box<dyn Any + Send>) -> String {
+    match panic.downcast::<String>() {
+        Ok(text) => *text,
+        Err(panic) => panic.downcast_ref::<&str>().unwrap_or(&"unknown panic").to_string(),
+    }
+}
+
 /// Dispatches everything that is complete and returns how much that was; calls `answer` when
 /// a PONG has to go out.
 pub fn deliver(
@@ -346,8 +369,15 @@ pub fn deliver(
         if !batch.is_empty() && shared.dispatch(batch) {
             answer();
         }
+        if shared.backlog.is_over() {
+            return Err(ProtocolError::TooManyEvents);
+        }
         if let Some(outcome) = outcome {
             return outcome.map(|()| parsed);
         }
     }
 }
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

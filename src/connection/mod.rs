@@ -3,6 +3,7 @@
 //! Everything here runs on either thread and never takes the GIL. The asyncio driver uses
 //! the same [`Outbox`] and [`Shared::dispatch`]; only the bytes travel another way.
 
+pub mod backlog;
 pub mod bell;
 pub mod dispatch;
 pub mod link;
@@ -11,8 +12,9 @@ pub mod runtime;
 pub mod stats;
 pub mod subscription;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
+pub use backlog::Backlog;
 pub use bell::{Bell, Ring};
 pub use dispatch::{Event, LinkEnd, Mail, Shared};
 pub use link::Link;
@@ -24,4 +26,13 @@ pub use subscription::Subscription;
 /// whole, so poisoning would only turn one failure into many.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// As [`lock`], but `None` where the lock is taken.
+pub fn try_lock<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+    match mutex.try_lock() {
+        Ok(guard) => Some(guard),
+        Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+        Err(TryLockError::WouldBlock) => None,
+    }
 }

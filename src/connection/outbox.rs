@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use super::lock;
+use super::{lock, try_lock};
 use crate::protocol::encode;
 
 /// Buffers that grew past this in a burst are given back once they are mostly empty again;
 /// while the burst lasts, a fresh buffer would cost a page fault for every 4 KiB written.
 const KEEP_CAPACITY: usize = 256 * 1024;
+/// Answers to the server's own demands that may wait for a write. No server has more than a few
+/// of them open; one that demands without reading must not fill our memory.
+const MAX_ANSWERS: usize = 64 * 1024;
 
 /// How far a writer came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,8 +34,21 @@ struct Pending {
     /// Handshake commands, replayed subscriptions and PONGs: ahead of everything, never held.
     urgent: Vec<u8>,
     commands: Vec<u8>,
+    /// Bytes of answers in the two.
+    answers: usize,
     /// Not connected: `commands` are collected but not to be written.
     held: bool,
+}
+
+impl Pending {
+    /// Counts an answer of so many bytes; false if too many wait already.
+    fn admits_answer(&mut self, len: usize) -> bool {
+        let admitted = self.answers < MAX_ANSWERS;
+        if admitted {
+            self.answers += len;
+        }
+        admitted
+    }
 }
 
 /// The buffer being written. Its lock is held during a write, which never blocks.
@@ -91,6 +107,26 @@ impl Outbox {
         self.size.fetch_add(command.len(), Ordering::Relaxed);
     }
 
+    /// Appends the PONG that a PING asks for, ahead of all pending commands.
+    pub fn append_pong(&self) {
+        let mut pending = lock(&self.pending);
+        if pending.admits_answer(encode::PONG.len()) {
+            pending.urgent.extend_from_slice(encode::PONG);
+            self.size.fetch_add(encode::PONG.len(), Ordering::Relaxed);
+        }
+    }
+
+    /// Appends the empty message that a flow control request at `subject` asks for. A consumer
+    /// that doesn't get it asks again.
+    pub fn append_flow_answer(&self, subject: &[u8]) {
+        let mut pending = lock(&self.pending);
+        if pending.admits_answer(subject.len()) {
+            let before = pending.commands.len();
+            encode::publish(&mut pending.commands, subject, b"", b"", b"");
+            self.size.fetch_add(pending.commands.len() - before, Ordering::Relaxed);
+        }
+    }
+
     /// Collects commands from now on: those of the next connection.
     pub fn hold(&self) {
         lock(&self.pending).held = true;
@@ -129,9 +165,9 @@ impl Outbox {
         epoch: u64,
         write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> io::Result<Written> {
-        match self.writer.try_lock() {
-            Ok(mut writer) => self.write_locked(&mut writer, epoch, write),
-            Err(_) => Ok(Written::Busy),
+        match try_lock(&self.writer) {
+            Some(mut writer) => self.write_locked(&mut writer, epoch, write),
+            None => Ok(Written::Busy),
         }
     }
 
@@ -172,6 +208,9 @@ impl Outbox {
         writer.buffer.clear();
         writer.written = 0;
         let mut pending = lock(&self.pending);
+        if !pending.held {
+            pending.answers = 0;
+        }
         if pending.urgent.is_empty() {
             if pending.held || pending.commands.is_empty() {
                 return false;

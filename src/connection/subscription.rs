@@ -30,7 +30,47 @@ struct Queue {
     waiting: bool,
 }
 
-/// Messages and their payload bytes, counted from the start.
+/// Read buffers that the queued messages of a subscription may keep alive for free…
+const SPARE_BUFFERS: usize = 256;
+/// …and one more for so many queued bytes: above, small messages leave their buffers.
+const BYTES_PER_BUFFER: usize = 16 * 1024;
+/// Subjects and headers don't count for the limit of pending bytes, which is the reference's.
+/// Together they may come to so many times that limit.
+const OVERHEAD_FACTOR: i64 = 4;
+
+/// What is being queued, and where that lies.
+#[derive(Debug, Default)]
+struct Incoming {
+    frames: VecDeque<Frame>,
+    /// The read buffer of the last message queued.
+    buffer: u32,
+    /// For each read buffer in use, the number of the first message queued from it.
+    buffers: VecDeque<usize>,
+}
+
+impl Incoming {
+    /// Queues message number `number`. `taken` have been taken, `bytes` are pending.
+    fn push(&mut self, mut frame: Frame, number: usize, taken: usize, bytes: i64) {
+        if frame.buffer() != self.buffer || self.buffers.is_empty() {
+            let is_taken = |number: usize| taken.wrapping_sub(number) as isize >= 0;
+            while !self.buffers.is_empty()
+                && is_taken(self.buffers.get(1).copied().unwrap_or(number))
+            {
+                self.buffers.pop_front();
+            }
+            let bytes = usize::try_from(bytes).unwrap_or(0);
+            if self.buffers.len() > SPARE_BUFFERS + bytes / BYTES_PER_BUFFER {
+                frame.compact();
+            } else {
+                self.buffer = frame.buffer();
+                self.buffers.push_back(number);
+            }
+        }
+        self.frames.push_back(frame);
+    }
+}
+
+/// Messages, their payload bytes and the bytes of their other parts, counted from the start.
 ///
 /// Only one side ever adds, so a plain store does where an atomic addition would have the two
 /// threads fight for the cache line at every message.
@@ -39,12 +79,14 @@ struct Queue {
 struct Count {
     msgs: AtomicUsize,
     bytes: AtomicI64,
+    overhead: AtomicI64,
 }
 
 impl Count {
-    fn add(&self, msgs: usize, bytes: i64) {
+    fn add(&self, msgs: usize, bytes: i64, overhead: i64) {
         self.msgs.store(self.msgs.load(Relaxed).wrapping_add(msgs), Relaxed);
         self.bytes.store(self.bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
+        self.overhead.store(self.overhead.load(Relaxed).wrapping_add(overhead), Relaxed);
     }
 }
 
@@ -56,7 +98,7 @@ pub struct Subscription {
     /// It delivers for a push consumer.
     pub push: OnceLock<Push>,
     /// What is being queued; locked by the receiving side alone.
-    incoming: Mutex<VecDeque<Frame>>,
+    incoming: Mutex<Incoming>,
     queue: Mutex<Queue>,
     /// Messages received since SUB, dropped ones included.
     pub received: AtomicU64,
@@ -103,6 +145,12 @@ impl Subscription {
         self.queued.bytes.load(Relaxed).wrapping_sub(taken)
     }
 
+    /// What the pending messages come to besides their payloads.
+    fn pending_overhead(&self) -> i64 {
+        let taken = self.taken.overhead.load(Relaxed);
+        self.queued.overhead.load(Relaxed).wrapping_sub(taken)
+    }
+
     /// Messages queued or being handled: a drain ends when there are none.
     pub fn unfinished(&self) -> usize {
         let finished = self.finished.load(Relaxed);
@@ -124,8 +172,14 @@ impl Subscription {
         let mut delivery = Delivery::default();
         // Not straight into the queue: the consumer would wait for its lock, holding the GIL.
         let mut incoming = lock(&self.incoming);
-        let (mut msgs, mut bytes) = (0, 0);
+        let (mut msgs, mut bytes, mut overhead) = (0, 0, 0);
         let (pending_msgs, pending_bytes) = (self.pending_msgs() as i64, self.pending_bytes());
+        let taken = self.taken.msgs.load(Relaxed);
+        let queued = self.queued.msgs.load(Relaxed);
+        let overhead_limit = match bytes_limit {
+            1.. => bytes_limit.saturating_mul(OVERHEAD_FACTOR) - self.pending_overhead(),
+            _ => i64::MAX,
+        };
         let mut frame = Some(first);
         let push = self.push.get();
         while let Some(offered) = frame {
@@ -143,22 +197,25 @@ impl Subscription {
                 }
             } else if (bytes_limit > 0 && pending_bytes + bytes + size >= bytes_limit)
                 || (msgs_limit > 0 && pending_msgs + msgs >= msgs_limit)
+                || overhead >= overhead_limit
             {
                 delivery.dropped.push(offered);
             } else {
                 msgs += 1;
                 bytes += size;
-                incoming.push_back(offered);
+                overhead += offered.len() as i64 - size;
+                let number = queued.wrapping_add(msgs as usize - 1);
+                incoming.push(offered, number, taken, pending_bytes + bytes);
             }
             frame = if delivery.complete { None } else { next() };
         }
         let mut queue = lock(&self.queue);
         if queue.frames.is_empty() {
-            std::mem::swap(&mut queue.frames, &mut incoming);
+            std::mem::swap(&mut queue.frames, &mut incoming.frames);
         } else {
-            queue.frames.append(&mut incoming);
+            queue.frames.append(&mut incoming.frames);
         }
-        self.queued.add(msgs as usize, bytes);
+        self.queued.add(msgs as usize, bytes, overhead);
         // The consumer may have taken the last message while its request was being noted.
         delivery.responses.extend(self.flow_due());
         delivery.wake = msgs > 0 && std::mem::take(&mut queue.waiting);
@@ -193,7 +250,8 @@ impl Subscription {
 
     /// The consumer has taken this message.
     pub fn count_taken(&self, frame: &Frame) {
-        self.taken.add(1, frame.payload_len() as i64);
+        let size = frame.payload_len() as i64;
+        self.taken.add(1, size, frame.len() as i64 - size);
     }
 
     /// The consumer has dealt with a message.
@@ -238,6 +296,48 @@ mod tests {
         assert_eq!(offer(&sub, "d").dropped.len(), 1);
         assert_eq!(offer(&sub, ""), Delivery::default());
         assert_eq!(sub.pending_msgs(), 2);
+    }
+
+    #[test]
+    fn drops_what_has_far_too_much_besides_its_payload() {
+        let sub = Subscription::new(false, 0, 100);
+        let long = || {
+            let mut parser = Parser::new();
+            parser.feed(format!("MSG {} 1 0\r\n\r\n", "a".repeat(200)).as_bytes());
+            match parser.next_op() {
+                Ok(Some(ServerOp::Msg(frame))) => frame,
+                other => panic!("no message: {other:?}"),
+            }
+        };
+        assert_eq!(sub.offer(long(), || None), Delivery::default());
+        assert_eq!(sub.offer(long(), || None), Delivery::default());
+        assert_eq!(sub.offer(long(), || None).dropped.len(), 1);
+        sub.count_taken(&long());
+        assert_eq!(sub.offer(long(), || None), Delivery::default());
+    }
+
+    #[test]
+    fn messages_far_apart_leave_their_read_buffers() {
+        let sub = Subscription::new(false, 0, 0);
+        let mut parser = Parser::new();
+        let filler = format!("MSG b 2 65000\r\n{}\r\n", "x".repeat(65_000));
+        let mut receive = || {
+            let mut found = None;
+            parser.feed(format!("{filler}MSG a 1 1\r\nx\r\n").as_bytes());
+            while let Some(ServerOp::Msg(frame)) = parser.next_op().unwrap() {
+                found = Some(frame).filter(|frame| frame.sid() == 1);
+            }
+            found.unwrap()
+        };
+        for _ in 0..2 * SPARE_BUFFERS {
+            sub.offer(receive(), || None);
+        }
+        assert_eq!(lock(&sub.incoming).buffers.len(), SPARE_BUFFERS + 1);
+        for _ in 0..2 * SPARE_BUFFERS {
+            sub.count_taken(&frame("x"));
+        }
+        sub.offer(receive(), || None);
+        assert_eq!(lock(&sub.incoming).buffers.len(), 1, "those taken keep no buffer");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use bytes::Bytes;
 /// A `MSG` or `HMSG` as it arrived: a slice of the read buffer plus the offsets of its parts.
 ///
 /// Keeping the slice and not the parts makes a queued message one reference count and no copy.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Eq)]
 pub struct Frame {
     /// Subject up to the last payload byte, control line and line ends included.
     bytes: Bytes,
@@ -15,7 +15,15 @@ pub struct Frame {
     reply_len: u32,
     header_start: u32,
     payload_start: u32,
+    /// Number of the read buffer that `bytes` is a slice of.
+    buffer: u32,
 }
+
+/// Below this size a message may leave its read buffer: it would keep much more than itself.
+const COMPACT_BELOW: usize = 8 * 1024;
+/// The longest subject and reply that a report repeats; no server lets through longer ones
+/// by default.
+const MAX_REPORTED: usize = 4096;
 
 /// Where the parts of a message lie, relative to the start of its subject.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +38,7 @@ pub(super) struct Layout {
 
 impl Frame {
     /// The parser bounds every offset by `MAX_FRAME`, so the narrowing below can't truncate.
-    pub(super) fn new(bytes: Bytes, layout: Layout) -> Self {
+    pub(super) fn new(bytes: Bytes, layout: Layout, buffer: u32) -> Self {
         Self {
             bytes,
             sid: layout.sid,
@@ -39,6 +47,7 @@ impl Frame {
             reply_len: layout.reply_len as u32,
             header_start: layout.header_start as u32,
             payload_start: layout.payload_start as u32,
+            buffer,
         }
     }
 
@@ -67,5 +76,47 @@ impl Frame {
 
     pub fn payload_len(&self) -> usize {
         self.bytes.len() - self.payload_start as usize
+    }
+
+    /// Bytes of all its parts, control line included.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Messages with the same number share a read buffer.
+    pub fn buffer(&self) -> u32 {
+        self.buffer
+    }
+
+    /// Moves a small message out of its read buffer, into memory of its own.
+    pub fn compact(&mut self) {
+        if self.bytes.len() < COMPACT_BELOW {
+            self.bytes = Bytes::copy_from_slice(&self.bytes);
+        }
+    }
+
+    /// Subject and reply in memory of their own; nothing if they are far too long.
+    pub fn without_body(&self) -> Option<Self> {
+        let end = self.subject_len.max(self.reply_start + self.reply_len);
+        if end as usize > MAX_REPORTED {
+            return None;
+        }
+        let bytes = Bytes::copy_from_slice(&self.bytes[..end as usize]);
+        Some(Self { bytes, header_start: end, payload_start: end, ..self.clone() })
+    }
+}
+
+/// By content: which buffer it came in is no part of a message.
+impl PartialEq for Frame {
+    fn eq(&self, other: &Self) -> bool {
+        self.sid == other.sid
+            && self.subject() == other.subject()
+            && self.reply() == other.reply()
+            && self.headers() == other.headers()
+            && self.payload() == other.payload()
     }
 }

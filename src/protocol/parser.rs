@@ -45,6 +45,8 @@ pub enum ProtocolError {
     MalformedMessage,
     LineTooLong,
     MessageTooLarge,
+    /// The stream is fine, but there is more of it than can be handled.
+    TooManyEvents,
 }
 
 impl fmt::Display for ProtocolError {
@@ -54,6 +56,7 @@ impl fmt::Display for ProtocolError {
             Self::MalformedMessage => "malformed message",
             Self::LineTooLong => "control line too long",
             Self::MessageTooLarge => "message too large",
+            Self::TooManyEvents => "more events than can be handled",
         })
     }
 }
@@ -82,6 +85,8 @@ pub struct Parser {
     awaited: Option<Awaited>,
     /// The buffer has the usual size: worth keeping when it is used up.
     is_chunk: bool,
+    /// Changes with the buffer.
+    buffer_number: u32,
     /// Chunks whose messages may still be in use, the oldest first.
     retired: VecDeque<BytesMut>,
 }
@@ -100,6 +105,7 @@ impl Parser {
             scanned: 0,
             awaited: None,
             is_chunk: false,
+            buffer_number: 0,
             retired: VecDeque::new(),
         }
     }
@@ -128,6 +134,7 @@ impl Parser {
             self.retired.push_back(old);
         }
         self.is_chunk = len == CHUNK;
+        self.buffer_number = self.buffer_number.wrapping_add(1);
     }
 
     /// A buffer of `len` bytes: a retired one that no message needs any more, or a fresh one.
@@ -209,7 +216,12 @@ impl Parser {
         self.buffer.advance(awaited.start);
         let bytes = self.buffer.split_to(awaited.end - awaited.start).freeze();
         self.buffer.advance(2);
-        Ok(Some(ServerOp::Msg(Frame::new(bytes, awaited.layout))))
+        let number = self.buffer_number;
+        if bytes.len() > CHUNK && !self.is_chunk {
+            // Its buffer is its own: a small message behind it would keep all of that alive.
+            self.make_room(0);
+        }
+        Ok(Some(ServerOp::Msg(Frame::new(bytes, awaited.layout, number))))
     }
 
     fn consume(&mut self, len: usize, op: ServerOp) -> ServerOp {

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Optional
 from nats import errors
 
 from ._drivers import DRIVERS, AsyncioDriver, Driver
-from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle, parse_info, within
+from ._info import parse_info
+from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle, within
 from ._options import connect_command
 from ._servers import WEBSOCKET, Srv
 from ._types import PING_PROTO
@@ -204,12 +205,8 @@ class Connecting(Lifecycle):
             raise value
         if kind != "info":
             raise errors.Error("nats: empty response from server when expecting INFO message")
-        try:
-            info = parse_info(value)
-            max_payload = int(info.get("max_payload", core.max_payload))
-            core.max_payload = max_payload
-        except Exception:
-            raise errors.Error("nats: info message, json parse error") from None
+        info = parse_info(value)
+        core.max_payload = info.get("max_payload", core.max_payload)
         return info
 
     def _connect_command(self) -> bytes:
@@ -222,10 +219,14 @@ class Connecting(Lifecycle):
         )
 
     async def _expect(self, wanted: str) -> None:
-        """Waits for an answer of the handshake.
+        """Waits for an answer of the handshake, within the time for connecting.
 
         :raises nats.errors.Error: the server refuses.
         """
+        # Not only each event: a server that goes on saying something else must not hold us.
+        await within(self._expect_among(wanted), self.options["connect_timeout"])
+
+    async def _expect_among(self, wanted: str) -> None:
         while True:
             kind, value = await self._next_event()
             if kind == wanted:

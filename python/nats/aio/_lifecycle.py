@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 from nats import errors
 from nats._core import Connection
@@ -17,6 +17,7 @@ from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE
 
 from ._credentials import Signing
 from ._drivers import Driver
+from ._info import parse_info
 from ._options import Options
 from ._servers import ReconnectToServerHandler, Srv, discovered_servers
 from ._stats import Stats
@@ -38,16 +39,6 @@ _CLOSE_LINGER = 2.0
 async def _default_error_callback(ex: Exception) -> None:
     """Logs errors for which there is no `error_cb`."""
     _logger.error("nats: encountered error", exc_info=ex)
-
-
-def parse_info(text: bytes) -> dict[str, Any]:
-    """:raises ValueError: this isn't a JSON object."""
-    import json
-
-    info: Any = json.loads(text.decode())
-    if not isinstance(info, dict):
-        raise ValueError("INFO is not an object")
-    return cast("dict[str, Any]", info)
 
 
 async def within(coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
@@ -234,7 +225,9 @@ class Lifecycle:
             epoch, error = value
             if self._is_current(epoch):
                 error = self._reason(error)
-                if isinstance(error, errors.UnexpectedEOF):
+                # What ends connections every day isn't reported, as in nats-py; a failure of
+                # our own is.
+                if isinstance(error, errors.UnexpectedEOF) or type(error) is errors.Error:
                     await self._error_cb(error)
                 await self._process_op_err(error)
                 return True

@@ -12,6 +12,9 @@ from nats import errors
 _DEFAULT_PORT = 4222
 _SCHEMES = ("nats://", "tls://", "ws://", "wss://")
 WEBSOCKET = ("ws", "wss")
+# Servers that the pool takes from INFO. A cluster has tens; INFO after INFO with new ones would
+# fill the memory.
+_MAX_DISCOVERED = 1000
 
 
 class _Url(ParseResult):
@@ -164,17 +167,25 @@ def discovered_servers(
     name = current.tls_name or current.uri.hostname
     is_secure = current.secured or scheme == "wss"
     credentials_of = current.uri if current.uri.username is not None else current.credentials_of
+    room = _MAX_DISCOVERED - sum(server.discovered for server in pool)
     found: List[Srv] = []
     urls: list[str] = info.get("connect_urls") or []
     for url in urls:
+        if len(found) >= room:
+            break
+        try:
+            uri = urlparse(f"{scheme}://{url}")
+        except ValueError:
+            continue
         server = Srv(
-            urlparse(f"{scheme}://{url}"),
+            uri,
             discovered=True,
             secured=current.secured,
             credentials_of=credentials_of,
         )
         if server.uri.netloc in known:
             continue
+        known.add(server.uri.netloc)
         # A certificate names the host that was asked for, not the address behind it.
         if is_secure and _is_ip(server.uri.hostname) and not _is_ip(name):
             server.tls_name = name
