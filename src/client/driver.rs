@@ -196,9 +196,11 @@ impl Connection {
     fn feed(slf: &Bound<'_, Self>, epoch: u64, data: &[u8]) -> PyResult<()> {
         let this = slf.get();
         let py = slf.py();
-        let (mut parser, mut batch) = match &mut *lock(&this.driver) {
-            Driver::Asyncio(wire) if wire.serves(epoch) => {
-                (std::mem::take(&mut wire.parser), std::mem::take(&mut wire.batch))
+        let (transport, mut parser, mut batch) = match &mut *lock(&this.driver) {
+            Driver::Asyncio(wire) if !wire.ended && wire.epoch == epoch => {
+                let Some(transport) = &wire.transport else { return Ok(()) };
+                let transport = transport.clone_ref(py);
+                (transport, std::mem::take(&mut wire.parser), std::mem::take(&mut wire.batch))
             }
             _ => return Ok(()),
         };
@@ -218,6 +220,7 @@ impl Connection {
         }
         if let Err(end) = outcome {
             this.shared.post(Event::Ended(epoch, end));
+            transport.call_method0(py, intern!(py, "abort"))?;
         }
         this.shared.bell.release();
         if answer {

@@ -1,6 +1,7 @@
 use super::*;
 use crate::connection::backlog::MAX_DROP_REPORTS;
 use crate::connection::bell::Silent;
+use crate::jetstream::push::Push;
 use crate::protocol::Parser;
 
 fn shared() -> Shared {
@@ -135,6 +136,23 @@ fn demands_are_answered_as_far_as_the_server_reads() {
     assert!(shared.outbox.take(epoch).unwrap().starts_with(b"PONG\r\nPONG\r\n"));
     assert!(receive(&shared, "PING\r\n"));
     assert_eq!(shared.outbox.take(epoch).unwrap(), b"PONG\r\n");
+}
+
+#[test]
+fn flow_control_is_answered_as_far_as_the_server_reads() {
+    let shared = shared();
+    let epoch = shared.outbox.attach();
+    shared.outbox.release();
+    let subscription = subscribe(&shared, 1, false, 0);
+    subscription.push.set(Push::new(false, 1)).unwrap();
+    let request = "HMSG a 1 flow 36 36\r\nNATS/1.0 100 FlowControl Request\r\n\r\n\r\n";
+    for _ in 0..100 {
+        receive(&shared, &request.repeat(1000));
+    }
+    assert!(shared.outbox.size() < 70_000 * 4);
+    assert!(shared.outbox.take(epoch).unwrap().starts_with(b"PUB flow 0\r\n\r\n"));
+    assert!(receive(&shared, request));
+    assert_eq!(shared.outbox.take(epoch).unwrap(), b"PUB flow 0\r\n\r\n");
 }
 
 #[test]

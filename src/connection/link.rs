@@ -7,7 +7,7 @@
 
 use std::any::Any;
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
@@ -194,6 +194,9 @@ impl Inner {
     fn end(&self, end: LinkEnd) {
         if !self.closing.swap(true, Ordering::AcqRel) {
             self.closed.notify_waiters();
+            // Not only when the report is read, before which other callbacks may take their time.
+            // It fails where the server has closed first.
+            let _ = self.socket.shutdown(Shutdown::Both);
             self.shared.post(Event::Ended(self.epoch, end));
         }
     }

@@ -35,8 +35,9 @@ const SPARE_BUFFERS: usize = 256;
 /// …and one more for so many queued bytes: above, small messages leave their buffers.
 const BYTES_PER_BUFFER: usize = 16 * 1024;
 /// Subjects and headers don't count for the limit of pending bytes, which is the reference's.
-/// Together they may come to so many times that limit.
+/// Together they may come to so many times that limit, and to so many bytes in any case.
 const OVERHEAD_FACTOR: i64 = 4;
+const MIN_OVERHEAD_LIMIT: i64 = 16 * 1024 * 1024;
 
 /// What is being queued, and where that lies.
 #[derive(Debug, Default)]
@@ -177,7 +178,10 @@ impl Subscription {
         let taken = self.taken.msgs.load(Relaxed);
         let queued = self.queued.msgs.load(Relaxed);
         let overhead_limit = match bytes_limit {
-            1.. => bytes_limit.saturating_mul(OVERHEAD_FACTOR) - self.pending_overhead(),
+            1.. => {
+                bytes_limit.saturating_mul(OVERHEAD_FACTOR).max(MIN_OVERHEAD_LIMIT)
+                    - self.pending_overhead()
+            }
             _ => i64::MAX,
         };
         let mut frame = Some(first);
@@ -301,9 +305,11 @@ mod tests {
     #[test]
     fn drops_what_has_far_too_much_besides_its_payload() {
         let sub = Subscription::new(false, 0, 100);
+        let half = MIN_OVERHEAD_LIMIT as usize / 2;
+        let headers = "x".repeat(half);
         let long = || {
             let mut parser = Parser::new();
-            parser.feed(format!("MSG {} 1 0\r\n\r\n", "a".repeat(200)).as_bytes());
+            parser.feed(format!("HMSG a 1 {half} {half}\r\n{headers}\r\n").as_bytes());
             match parser.next_op() {
                 Ok(Some(ServerOp::Msg(frame))) => frame,
                 other => panic!("no message: {other:?}"),
