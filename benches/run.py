@@ -99,7 +99,10 @@ class Runner:
         command += ["--size", str(workload.size), "--yardstick", str(self.args.yardstick)]
         if server.authority:
             command += ["--authority", server.authority]
-        return run_json(command, {"FASTNATS_DRIVER": variant.driver} if ours else None)
+        # Nobody's PYTHONPATH may make fastnats of nats-py.
+        return run_json(
+            command, {"FASTNATS_DRIVER": variant.driver} if ours else {"PYTHONPATH": ""}
+        )
 
 
 def applies(workload: Workload, variant: Variant) -> bool:

@@ -24,6 +24,12 @@ def reference() -> str:
     return path
 
 
+def environment(python: str) -> dict[str, str]:
+    """Return the environment for an interpreter; ours may have been pointed to another `nats`."""
+    hidden = () if python == OURS else ("PYTHONPATH",)
+    return {name: value for name, value in os.environ.items() if name not in hidden}
+
+
 def nats_server() -> str:
     """Return the nats-server of this environment, or else that of PATH."""
     search = os.pathsep.join([str(Path(OURS).parent), os.environ.get("PATH", "")])

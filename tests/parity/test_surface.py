@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from parity.interpreters import FOLDER, OURS, reference
+from parity.interpreters import FOLDER, OURS, environment, reference
 
 # Names that have to exist, with contents of their own choosing.
 OPAQUE = {
@@ -55,7 +55,11 @@ Surface = dict[str, Any]
 @functools.cache
 def surface_of(python: str) -> dict[str, Surface]:
     run = subprocess.run(
-        [python, str(FOLDER / "surface.py")], capture_output=True, text=True, timeout=50
+        [python, str(FOLDER / "surface.py")],
+        env=environment(python),
+        capture_output=True,
+        text=True,
+        timeout=50,
     )
     assert run.returncode == 0, run.stderr
     surface: dict[str, Surface] = json.loads(run.stdout)
