@@ -13,7 +13,7 @@ from typing import Any
 from conftest import Connect
 from nats.embedded import Server
 from nats.js import api
-from parity.interpreters import environment, reference
+from parity.interpreters import environment_of, reference
 from waiting import within
 
 NAMES = {"empty": 0, "small": 10, "a chunk": 128 * 1024, "größe/☃ >": 3_000_001}
@@ -70,7 +70,7 @@ async def nats_py(script: str, *arguments: str) -> Any:
         asyncio.to_thread(
             subprocess.run,
             [reference(), "-c", script, *arguments],
-            env=environment(reference()),
+            env=environment_of(reference()),
             capture_output=True,
             text=True,
             timeout=30,

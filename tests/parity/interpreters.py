@@ -24,7 +24,7 @@ def reference() -> str:
     return path
 
 
-def environment(python: str) -> dict[str, str]:
+def environment_of(python: str) -> dict[str, str]:
     """Return the environment for an interpreter; ours may have been pointed to another `nats`."""
     hidden = () if python == OURS else ("PYTHONPATH",)
     return {name: value for name, value in os.environ.items() if name not in hidden}

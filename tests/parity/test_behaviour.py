@@ -12,7 +12,7 @@ import time
 
 import pytest
 from parity.harness import SCENARIOS
-from parity.interpreters import FOLDER, OURS, environment, nats_server, reference
+from parity.interpreters import FOLDER, OURS, environment_of, nats_server, reference
 from tls import HOSTS, make_certificates
 
 DRIVERS = ("tokio", "asyncio")
@@ -29,7 +29,7 @@ for path in sorted((FOLDER / "scenarios").glob("[!_]*.py")):
 def start(python: str, name: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [python, str(FOLDER / "run_scenario.py"), name, "--server", nats_server()],
-        env={**environment(python), "PYTHONDONTWRITEBYTECODE": "1", **environment},
+        env={**environment_of(python), "PYTHONDONTWRITEBYTECODE": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from parity.interpreters import FOLDER, OURS, environment, reference
+from parity.interpreters import FOLDER, OURS, environment_of, reference
 
 # Names that have to exist, with contents of their own choosing.
 OPAQUE = {
@@ -56,7 +56,7 @@ Surface = dict[str, Any]
 def surface_of(python: str) -> dict[str, Surface]:
     run = subprocess.run(
         [python, str(FOLDER / "surface.py")],
-        env=environment(python),
+        env=environment_of(python),
         capture_output=True,
         text=True,
         timeout=50,
