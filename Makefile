@@ -2,12 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 REF := .venv-ref
+AUDIT := .venv-audit
 BIN := $(VENV)/bin
 PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
+DENY_VERSION := 0.20.2
+DENY := target/tools/bin/cargo-deny
 EXAMPLES := $(sort $(wildcard examples/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help build wheel demo test test-rust test-python test-full test-wheel lint typecheck bench chaos soak storm lock fmt fuzz clean
+.PHONY: help build wheel demo test test-rust test-python test-full test-wheel lint audit typecheck bench chaos soak storm lock fmt fuzz clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +23,18 @@ $(VENV)/.stamp: requirements/dev.txt
 $(REF)/.stamp: requirements/reference.txt
 	$(PYTHON) -m venv $(REF)
 	$(PIP_QUIET) $(REF)/bin/pip install -q --require-hashes -r requirements/reference.txt
+	touch $@
+
+$(AUDIT)/.stamp: requirements/audit.txt
+	$(PYTHON) -m venv $(AUDIT)
+	$(PIP_QUIET) $(AUDIT)/bin/pip install -q --require-hashes -r requirements/audit.txt
+	touch $@
+
+# Not optimised: it runs for a second or two, and would take minutes more to build.
+target/tools/.cargo-deny-$(DENY_VERSION):
+	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
+		CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
+		cargo install --quiet --locked --version $(DENY_VERSION) --root target/tools cargo-deny
 	touch $@
 
 build: $(VENV)/.stamp ## Build the extension (release) into the virtual environment
@@ -51,12 +66,17 @@ test-wheel: wheel ## Install the wheel in a clean environment and run the README
 native: ## Build the async-nats yardstick and interoperability peer
 	cargo build --locked --quiet --release -p fastnats-native
 
-lint: $(VENV)/.stamp ## Check formatting and lints, Rust and Python
+lint: $(VENV)/.stamp audit ## Check formatting and lints, Rust and Python, and the dependencies
 	cargo fmt --all --check
 	cargo clippy --locked --quiet --workspace --all-targets --no-default-features -- -D warnings
 	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --quiet -- -D warnings
 	$(BIN)/ruff format --check python tests examples benches
 	$(BIN)/ruff check python tests examples benches
+
+audit: $(AUDIT)/.stamp target/tools/.cargo-deny-$(DENY_VERSION) ## Check licences, sources and known vulnerabilities of the dependencies
+	$(DENY) check bans licenses sources
+	$(DENY) --manifest-path fuzz/Cargo.toml --config deny.toml check bans sources
+	$(PYTHON) .ci/audit $(DENY) $(AUDIT)/bin/pip-audit
 
 typecheck: build ## mypy and pyright strict on the package, stubtest on the Rust module
 	$(BIN)/mypy
@@ -86,18 +106,23 @@ storm: build ## A minute each of cancelling at random and of publishing to a sta
 	cd tests && ../$(BIN)/python -m chaos pressure $(ARGS)
 
 FUZZ_SECONDS ?= 60
-fuzz: ## Bounded run of the parser fuzz target (needs cargo-fuzz and a nightly toolchain)
-	cp -r fuzz/corpus/parser/. $$(mkdir -p fuzz/artifacts/corpus && echo fuzz/artifacts/corpus)
-	cargo +nightly fuzz run parser fuzz/artifacts/corpus -- -max_total_time=$(FUZZ_SECONDS)
+fuzz: ## Bounded run of each fuzz target (needs cargo-fuzz)
+	# The sanitizers' flags are there on a stable toolchain as well, behind this variable.
+	for target in $(notdir $(wildcard fuzz/corpus/*)); do \
+		mkdir -p fuzz/artifacts/corpus-$$target || exit 1; \
+		cp -r fuzz/corpus/$$target/. fuzz/artifacts/corpus-$$target; \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/artifacts/corpus-$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
 
 lock: ## Write the locked requirement files anew (run on the oldest supported CPython)
 	$(PYTHON) -m venv .venv-lock
 	$(PIP_QUIET) .venv-lock/bin/pip install -q pip-tools
-	cd requirements && for name in dev reference bench; do \
+	cd requirements && for name in dev reference bench audit; do \
 		../.venv-lock/bin/pip-compile -q --allow-unsafe --generate-hashes --strip-extras \
 			--no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o $$name.txt $$name.in; \
 	done
 	sed -i 's/^\(backports-asyncio-runner==[0-9.]*\) \\/\1 ; python_version < "3.11" \\/' requirements/dev.txt
 
 clean: ## Remove build output and virtual environments
-	rm -rf target dist fuzz/target $(VENV) $(REF) .venv-lock
+	rm -rf target dist fuzz/target $(VENV) $(REF) $(AUDIT) .venv-lock
