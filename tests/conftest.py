@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import socket
 import zlib
@@ -118,6 +119,17 @@ def closed_port() -> Iterator[int]:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(("127.0.0.1", 0))
         yield sock.getsockname()[1]
+
+
+@pytest.fixture
+async def quiet_loop() -> AsyncIterator[None]:
+    """Nothing is reported to the event loop, not even of futures that nobody asked."""
+    found: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context))
+    yield
+    gc.collect()
+    await asyncio.sleep(0)
+    assert found == []
 
 
 @pytest.fixture

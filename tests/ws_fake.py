@@ -166,3 +166,10 @@ def websocket(handler: Callable[[FramedConnection], Awaitable[None]]) -> Handler
             pass
 
     return wrapped
+
+
+@websocket
+async def admit_and_serve(client: FramedConnection) -> None:
+    await client.accept()
+    await client.handshake()
+    await client.serve()

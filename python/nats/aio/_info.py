@@ -26,10 +26,10 @@ def parse_info(text: bytes) -> dict[str, Any]:
         raise errors.Error("nats: info message, json parse error") from None
 
 
-def _checked(info: Any) -> dict[str, Any]:
-    if not isinstance(info, dict):
+def _checked(decoded: Any) -> dict[str, Any]:
+    if not isinstance(decoded, dict):
         raise ValueError("INFO is not an object")
-    info = cast("dict[str, Any]", info)
+    info = cast("dict[str, Any]", decoded)
     if "max_payload" in info:
         # As the reference does, which takes a number in a string as well.
         info["max_payload"] = max_payload = int(info["max_payload"])
@@ -38,9 +38,9 @@ def _checked(info: Any) -> dict[str, Any]:
     for name in _TEXTS:
         if not isinstance(info.get(name, ""), str | None):
             raise ValueError(f"{name} is not a string")
-    urls = info.get("connect_urls")
-    if urls is not None:
-        if not isinstance(urls, list):
+    if info.get("connect_urls") is not None:
+        if not isinstance(info["connect_urls"], list):
             raise ValueError("connect_urls is not a list")
-        info["connect_urls"] = [url for url in cast("list[Any]", urls) if isinstance(url, str)]
+        urls: list[Any] = info["connect_urls"]
+        info["connect_urls"] = [url for url in urls if isinstance(url, str)]
     return info

@@ -30,6 +30,7 @@ from nats.protocol.parser import (
 
 from . import _types
 from ._credentials import Signing, signing_of_credentials, signing_of_seed
+from ._draining import Draining
 from ._options import check_callbacks
 from ._reconnect import Reconnecting
 from ._requests import Requests
@@ -84,17 +85,8 @@ __all__ = [
 ]
 __all__ += _types.__all__
 
-# Clients that drain with nobody waiting: the loop itself doesn't keep tasks alive.
-_background: set[asyncio.Task[None]] = set()
 
-
-def _retrieve(outcome: asyncio.Future[Any]) -> None:
-    """Looks at an outcome that nobody may be left to look at."""
-    if not outcome.cancelled():
-        outcome.exception()
-
-
-class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
+class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks):
     """An asyncio client of NATS; make it with :func:`nats.connect`."""
 
     msg_class: type[Msg] = Msg
@@ -362,42 +354,9 @@ class Client(Reconnecting, Requests, ClientState, AssignableCallbacks):
         self._native()
         if any(sub._is_in_handler() for sub in self._subs.values()):
             # A handler can't wait for its own end.
-            task = asyncio.get_running_loop().create_task(self._drain_beside())
-            _background.add(task)
-            task.add_done_callback(_background.discard)
+            self._begin_to_drain()
         else:
             await self._drain()
-
-    async def _drain_beside(self) -> None:
-        if self.is_draining or self.is_closed:
-            # Somebody else was faster.
-            return
-        try:
-            await self._drain()
-        except errors.Error as error:
-            await self._error_cb(error)
-
-    async def _drain(self) -> None:
-        loop = asyncio.get_running_loop()
-        drained = asyncio.gather(
-            *(loop.create_task(sub._drain()) for sub in list(self._subs.values()))
-        )
-        drained.add_done_callback(_retrieve)
-        try:
-            # The tasks have to start, and send their UNSUB, before the state changes.
-            await asyncio.sleep(0)
-            self._status = Client.DRAINING_SUBS
-            await asyncio.wait_for(drained, self.options["drain_timeout"])
-        except asyncio.TimeoutError:
-            await self._error_cb(errors.DrainTimeoutError())
-        except asyncio.CancelledError:
-            drained.cancel()
-        finally:
-            self._status = Client.DRAINING_PUBS
-            try:
-                await self.flush()
-            finally:
-                await self._close(Client.CLOSED)
 
     async def subscribe(
         self,

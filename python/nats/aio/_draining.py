@@ -1,0 +1,59 @@
+"""Draining a client: its subscriptions first, then what it has published."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from nats import errors
+
+from ._lifecycle import CLOSED, DRAINING_PUBS, DRAINING_SUBS, Lifecycle
+
+# Clients that drain with nobody waiting: the loop itself doesn't keep tasks alive.
+_background: set[asyncio.Task[None]] = set()
+
+
+def _retrieve(outcome: asyncio.Future[Any]) -> None:
+    """Looks at an outcome that nobody may be left to look at."""
+    if not outcome.cancelled():
+        outcome.exception()
+
+
+class Draining(Lifecycle):
+    """The end in good order."""
+
+    def _begin_to_drain(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._drain_beside())
+        _background.add(task)
+        task.add_done_callback(_background.discard)
+
+    async def _drain_beside(self) -> None:
+        if self.is_draining or self.is_closed:
+            # Somebody else was faster.
+            return
+        try:
+            await self._drain()
+        except errors.Error as error:
+            await self._error_cb(error)
+
+    async def _drain(self) -> None:
+        loop = asyncio.get_running_loop()
+        drained = asyncio.gather(
+            *(loop.create_task(sub._drain()) for sub in list(self._subs.values()))
+        )
+        drained.add_done_callback(_retrieve)
+        try:
+            # The tasks have to start, and send their UNSUB, before the state changes.
+            await asyncio.sleep(0)
+            self._status = DRAINING_SUBS
+            await asyncio.wait_for(drained, self.options["drain_timeout"])
+        except asyncio.TimeoutError:
+            await self._error_cb(errors.DrainTimeoutError())
+        except asyncio.CancelledError:
+            drained.cancel()
+        finally:
+            self._status = DRAINING_PUBS
+            try:
+                await self.flush()
+            finally:
+                await self._close(CLOSED)
