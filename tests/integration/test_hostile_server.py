@@ -103,13 +103,12 @@ async def test_hostile_info_later_changes_nothing(
 
 async def test_info_with_a_million_urls(connect: Connect) -> None:
     """The line is too long."""
-    urls = [f"10.{n >> 16}.{n >> 8 & 255}.{n & 255}:4222" for n in range(1_000_000)]
 
     async def handler(client: FakeConnection) -> None:
         if client.index == 0:
             await admit(client)
             try:
-                await client.send_info(connect_urls=urls)
+                await client.write(b'INFO {"connect_urls": [' + b'"10.0.0.1:1",' * 1_000_000)
             finally:
                 await client.wait_closed()
             return
@@ -128,9 +127,9 @@ async def test_info_with_a_million_urls(connect: Connect) -> None:
 async def test_the_pool_takes_so_many_servers_and_no_more(connect: Connect) -> None:
     async def handler(client: FakeConnection) -> None:
         await client.handshake()
-        for number in range(20):
+        for number in range(4):
             await client.send_info(
-                connect_urls=[f"10.{number}.{n >> 8}.{n & 255}:1" for n in range(30_000)]
+                connect_urls=[f"10.{number}.{n >> 8}.{n & 255}:1" for n in range(5000)]
             )
         await client.serve()
 

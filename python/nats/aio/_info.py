@@ -38,9 +38,9 @@ def _checked(decoded: Any) -> dict[str, Any]:
     for name in _TEXTS:
         if not isinstance(info.get(name, ""), str | None):
             raise ValueError(f"{name} is not a string")
-    if info.get("connect_urls") is not None:
-        if not isinstance(info["connect_urls"], list):
-            raise ValueError("connect_urls is not a list")
-        urls: list[Any] = info["connect_urls"]
+    if not isinstance(info.get("connect_urls") or [], list):
+        raise ValueError("connect_urls is not a list")
+    urls: list[Any] = info.get("connect_urls") or []
+    if urls:
         info["connect_urls"] = [url for url in urls if isinstance(url, str)]
     return info
