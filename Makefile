@@ -10,7 +10,7 @@ DENY := target/tools/bin/cargo-deny
 EXAMPLES := $(sort $(wildcard examples/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help build wheel demo test test-rust test-python test-full test-wheel lint audit typecheck bench chaos soak storm lock fmt fuzz clean
+.PHONY: help build wheel demo test test-rust test-python test-full test-wheel lint audit typecheck bench chaos soak storm lock fmt fuzz asan loom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +114,26 @@ fuzz: ## Bounded run of each fuzz target (needs cargo-fuzz)
 		RUSTC_BOOTSTRAP=1 cargo fuzz run $$target fuzz/artifacts/corpus-$$target -- \
 			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
+
+ASAN_TESTS ?= test_message test_subscribe test_request test_publish test_headers test_malformed \
+	test_client_machine test_cancellation test_js_pull test_js_push test_kv test_object_store
+asan: $(VENV)/.stamp ## Run tests against the extension built with AddressSanitizer (Linux, gcc)
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" PYO3_PYTHON=$(abspath $(BIN)/python) \
+		CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_STRIP=none \
+		cargo build --locked --quiet --release --target-dir target/asan \
+		--target $$(rustc -vV | sed -n 's/^host: //p')
+	rm -rf target/asan/package && mkdir target/asan/package && cp -r python/nats target/asan/package
+	cp target/asan/*/release/lib_core.so target/asan/package/nats/_core.abi3.so
+	# Leaks are counted by the tests; at exit the interpreter itself leaves much behind.
+	PYTHONPATH=$(abspath target/asan/package) PYTHONMALLOC=malloc \
+		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
+		LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
+		$(BIN)/python -m pytest -q --timeout 240 \
+		$(ASAN_TESTS:%=tests/integration/%.py)
+
+loom: ## Check the doorbell and the queues in every interleaving of the two threads
+	RUSTFLAGS="--cfg fastnats_loom" cargo test --locked --quiet --release \
+		--no-default-features --lib --target-dir target/loom loom_tests
 
 lock: ## Write the locked requirement files anew (run on the oldest supported CPython)
 	$(PYTHON) -m venv .venv-lock

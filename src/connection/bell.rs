@@ -7,9 +7,9 @@ use std::os::fd::{AsRawFd, RawFd};
 #[cfg(all(unix, not(target_os = "linux")))]
 use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::lock;
+use super::sync::atomic::{AtomicBool, Ordering};
 
 /// Carries one ring to the loop's thread.
 pub trait Ring: Send + Sync {

@@ -11,6 +11,10 @@ pub mod outbox;
 pub mod runtime;
 pub mod stats;
 pub mod subscription;
+pub mod sync;
+
+#[cfg(all(test, fastnats_loom))]
+mod loom_tests;
 
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 

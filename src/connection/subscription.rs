@@ -1,10 +1,10 @@
 //! The receiving half of a subscription: a bounded queue and its counters.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed, fence};
-use std::sync::{Mutex, OnceLock};
+use std::sync::OnceLock;
 
-use super::lock;
+use super::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed, fence};
+use super::sync::{Mutex, lock};
 use crate::jetstream::push::{Notice, Push, Verdict};
 use crate::protocol::Frame;
 

@@ -2,11 +2,9 @@
 //!
 //! Control messages are dealt with where messages arrive and never reach the application.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-
 use super::delivery::Position;
-use crate::connection::lock;
+use crate::connection::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use crate::connection::sync::{Mutex, lock};
 use crate::protocol::{Frame, headers};
 
 const CONTROL_STATUS: &str = "100";
