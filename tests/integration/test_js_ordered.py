@@ -69,9 +69,9 @@ class LossyProxy(Proxy):
         self.payload = payload
         self.lost: list[bytes] = []
 
-    async def _pump(self, reader: Any, writer: Any, *, to_client: bool) -> None:
+    async def _pump(self, number: int, reader: Any, writer: Any, *, to_client: bool) -> None:
         if not to_client:
-            await super()._pump(reader, writer, to_client=to_client)
+            await super()._pump(number, reader, writer, to_client=to_client)
             return
         while True:
             line = await reader.readline()
