@@ -426,6 +426,3 @@ class KeyValue:
         feed = EntryFeed(sub._core, KeyValue.Entry, self._name, len(self._pre), ignore_deletes)
         await watcher._start(sub, feed)
         return watcher
-
-
-# Without a Python frame: it is called for every entry of a watcher.
