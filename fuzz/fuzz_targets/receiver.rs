@@ -44,13 +44,14 @@ fn consume(subscription: &Subscription) -> VecDeque<Frame> {
 fuzz_target!(|input: (&[u8], u8)| {
     let (data, step) = input;
     let shared = Shared::new(Bell::new(Box::new(Silent)));
+    let epoch = shared.attach();
     let subscriptions = [PLAIN, REPLIES, ORDERED].map(|sid| subscribe(&shared, sid));
     let mut parser = Parser::new();
     let mut batch = Vec::new();
     let mut expected = 1;
     for piece in data.chunks(usize::from(step) + 1) {
         parser.feed(piece);
-        let outcome = deliver(&mut parser, &mut batch, &shared, || ());
+        let outcome = deliver(epoch, &mut parser, &mut batch, &shared, || ());
         for subscription in &subscriptions {
             assert!(subscription.pending_msgs() <= 8 && subscription.pending_bytes() < 256);
         }

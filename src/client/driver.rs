@@ -123,7 +123,7 @@ impl Connection {
     /// needs it.
     fn use_transport(&self, transport: Py<PyAny>) -> PyResult<u64> {
         self.check_process()?;
-        let epoch = self.shared.outbox.attach();
+        let epoch = self.shared.attach();
         match &mut *lock(&self.driver) {
             Driver::Closed => return Err(errors::ConnectionClosedError::new_err(())),
             Driver::Tokio(Some(_)) => return Err(PyRuntimeError::new_err("a link is in use")),
@@ -147,7 +147,7 @@ impl Connection {
             Driver::Asyncio(wire) => wire.transport.take(),
             Driver::Closed => None,
         };
-        self.shared.outbox.attach();
+        self.shared.attach();
         if let Some(link) = dropped {
             self.unwatch(py, &link)?;
         }
@@ -208,7 +208,7 @@ impl Connection {
         this.shared.bell.hold();
         let outcome = link::contain(|| {
             parser.feed(data);
-            link::deliver(&mut parser, &mut batch, &this.shared, || answer = true)
+            link::deliver(epoch, &mut parser, &mut batch, &this.shared, || answer = true)
                 .map_err(LinkEnd::Protocol)
         });
         if let Driver::Asyncio(wire) = &mut *lock(&this.driver)

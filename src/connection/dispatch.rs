@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::VecDeque;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -45,6 +45,14 @@ pub enum Event {
     Push(u64, Notice),
     /// Publishers that waited for room may go on.
     Room,
+}
+
+impl Event {
+    /// Whether it only means something to the connection that it came from. What is known of
+    /// messages does to the client; an end has its epoch.
+    fn dies_with_connection(&self) -> bool {
+        matches!(self, Self::Info(_) | Self::Pong | Self::Ok | Self::Err(_))
+    }
 }
 
 /// Collected by the loop's thread when the bell has rung.
@@ -95,6 +103,8 @@ pub struct Shared {
     /// Publishers wait above this many unwritten bytes.
     pub room_limit: AtomicUsize,
     subscriptions: Mutex<SidMap<Arc<Subscription>>>,
+    /// The connection in service; written under the lock of the mail.
+    epoch: AtomicU64,
     mail: Mutex<Mail>,
 }
 
@@ -107,8 +117,30 @@ impl Shared {
             backlog: Backlog::default(),
             room_limit: AtomicUsize::new(0),
             subscriptions: Mutex::default(),
+            epoch: AtomicU64::new(0),
             mail: Mutex::default(),
         }
+    }
+
+    /// Hands the client over to a new connection and returns its epoch; see [`Outbox::attach`].
+    /// What the old one has left in the mail, or still delivers, isn't taken for the new one's.
+    pub fn attach(&self) -> u64 {
+        let epoch = self.outbox.attach();
+        let mut mail = lock(&self.mail);
+        self.epoch.store(epoch, Relaxed);
+        self.drop_stale(&mut mail.events);
+        epoch
+    }
+
+    /// Drops the events of a connection that is out of service.
+    pub fn drop_stale(&self, events: &mut VecDeque<Event>) {
+        events.retain(|event| {
+            let keep = !event.dies_with_connection();
+            if !keep {
+                self.backlog.settle(event);
+            }
+            keep
+        });
     }
 
     pub fn add_subscription(&self, sid: u64, subscription: Arc<Subscription>) {
@@ -137,8 +169,9 @@ impl Shared {
         }
     }
 
-    /// Delivers a batch and rings once. Returns true if a PONG has to be written.
-    pub fn dispatch(&self, batch: &mut Vec<ServerOp>) -> bool {
+    /// Delivers a batch of the connection of `epoch` and rings once. Returns true if a PONG has
+    /// to be written.
+    pub fn dispatch(&self, epoch: u64, batch: &mut Vec<ServerOp>) -> bool {
         let mut must_answer = false;
         let mut mail = Mail::default();
         let (mut msgs, mut bytes) = (0, 0);
@@ -225,7 +258,7 @@ impl Shared {
             self.stats.count_in(msgs, bytes);
         }
         if !mail.is_empty() {
-            self.deliver(mail);
+            self.deliver(epoch, mail);
             self.bell.ring();
         }
         must_answer
@@ -245,8 +278,11 @@ impl Shared {
         }
     }
 
-    fn deliver(&self, mut new: Mail) {
+    fn deliver(&self, epoch: u64, mut new: Mail) {
         let mut mail = lock(&self.mail);
+        if epoch != self.epoch.load(Relaxed) {
+            self.drop_stale(&mut new.events);
+        }
         if mail.is_empty() {
             *mail = new;
             return;

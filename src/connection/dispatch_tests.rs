@@ -15,13 +15,17 @@ fn subscribe(shared: &Shared, sid: u64, is_request_mux: bool, limit: i64) -> Arc
 }
 
 fn receive(shared: &Shared, input: &str) -> bool {
+    receive_on(shared, shared.epoch.load(Relaxed), input)
+}
+
+fn receive_on(shared: &Shared, epoch: u64, input: &str) -> bool {
     let mut parser = Parser::new();
     parser.feed(input.as_bytes());
     let mut batch = Vec::new();
     while let Some(op) = parser.next_op().unwrap() {
         batch.push(op);
     }
-    shared.dispatch(&mut batch)
+    shared.dispatch(epoch, &mut batch)
 }
 
 fn collect(shared: &Shared) -> Mail {
@@ -48,7 +52,7 @@ fn messages_wait_in_their_subscription() {
 #[test]
 fn a_ping_is_answered_ahead_of_pending_output() {
     let shared = shared();
-    let epoch = shared.outbox.attach();
+    let epoch = shared.attach();
     shared.outbox.release();
     shared.outbox.append(|out| out.extend_from_slice(b"PUB a 0\r\n\r\n"));
     assert!(receive(&shared, "PING\r\n"));
@@ -127,7 +131,7 @@ fn a_run_of_ok_is_one_event() {
 #[test]
 fn demands_are_answered_as_far_as_the_server_reads() {
     let shared = shared();
-    let epoch = shared.outbox.attach();
+    let epoch = shared.attach();
     shared.outbox.release();
     for _ in 0..100 {
         receive(&shared, &"PING\r\n".repeat(1000));
@@ -141,7 +145,7 @@ fn demands_are_answered_as_far_as_the_server_reads() {
 #[test]
 fn flow_control_is_answered_as_far_as_the_server_reads() {
     let shared = shared();
-    let epoch = shared.outbox.attach();
+    let epoch = shared.attach();
     shared.outbox.release();
     let subscription = subscribe(&shared, 1, false, 0);
     subscription.push.set(Push::new(false, 1)).unwrap();
@@ -165,4 +169,38 @@ fn events_keep_their_order() {
         mail.events.make_contiguous(),
         [Event::Info(_), Event::Err(_), Event::Pong, Event::Ok]
     ));
+}
+
+#[test]
+fn a_new_connection_hears_nothing_of_the_old_one() {
+    const ALL: &str = "INFO {}\r\nPONG\r\n+OK\r\n-ERR 'Stale Connection'\r\n";
+    let shared = shared();
+    let subscription = subscribe(&shared, 1, false, 1);
+    let old = shared.attach();
+    receive_on(&shared, old, ALL);
+    receive_on(&shared, old, "MSG a 1 1\r\nx\r\nMSG a 1 1\r\ny\r\n");
+    shared.post(Event::Ended(old, LinkEnd::Eof));
+    let new = shared.attach();
+    receive_on(&shared, old, ALL);
+    receive_on(&shared, old, "MSG a 1 1\r\nz\r\n");
+    let events = Vec::from(collect(&shared).events);
+    assert!(
+        matches!(events[..], [Event::Dropped(_), Event::Ended(..), Event::Dropped(_)]),
+        "what is known of messages, and the end, stay: {events:?}"
+    );
+    assert_eq!(subscription.pending_msgs(), 1);
+    receive_on(&shared, new, ALL);
+    assert_eq!(collect(&shared).events.len(), 4);
+}
+
+#[test]
+fn events_of_an_old_connection_leave_the_backlog() {
+    let shared = shared();
+    for _ in 0..100 {
+        let old = shared.attach();
+        receive_on(&shared, old, &"PONG\r\n".repeat(1000));
+        shared.attach();
+        receive_on(&shared, old, &"PONG\r\n".repeat(1000));
+    }
+    assert!(!shared.backlog.is_over());
 }

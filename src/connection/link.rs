@@ -77,7 +77,7 @@ impl Link {
         stream.set_nodelay(true)?;
         let inner = Arc::new(Inner {
             socket: stream.into_std()?,
-            epoch: shared.outbox.attach(),
+            epoch: shared.attach(),
             shared,
             reader: AtomicU8::new(reader::LOOP),
             input: Mutex::default(),
@@ -254,10 +254,9 @@ impl Inner {
             Err(error) => return Err(LinkEnd::Io(error)),
         };
         input.parser.filled(bytes);
-        let parsed = deliver(&mut input.parser, &mut input.batch, &self.shared, || {
-            self.write_now();
-        })
-        .map_err(LinkEnd::Protocol)?;
+        let Input { parser, batch } = input;
+        let parsed = deliver(self.epoch, parser, batch, &self.shared, || self.write_now())
+            .map_err(LinkEnd::Protocol)?;
         self.parsed.fetch_add(parsed, Ordering::Relaxed);
         Ok(bytes)
     }
@@ -351,6 +350,7 @@ fn panic_text(panic: Box<dyn Any + Send>) -> String {
 /// Dispatches everything that is complete and returns how much that was; calls `answer` when
 /// a PONG has to go out.
 pub fn deliver(
+    epoch: u64,
     parser: &mut Parser,
     batch: &mut Vec<ServerOp>,
     shared: &Shared,
@@ -369,7 +369,7 @@ pub fn deliver(
             }
         };
         parsed += batch.len() as u32;
-        if !batch.is_empty() && shared.dispatch(batch) {
+        if !batch.is_empty() && shared.dispatch(epoch, batch) {
             answer();
         }
         if shared.backlog.is_over() {

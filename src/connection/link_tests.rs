@@ -84,7 +84,7 @@ fn the_next_connection_works_after_a_panic() {
     server.write_all(b"PONG\r\n").unwrap();
     end_of(&shared);
     drop(link);
-    let epoch = shared.outbox.attach();
+    let epoch = shared.attach();
     shared.outbox.append_urgent(b"CONNECT {}\r\n");
     assert_eq!(shared.outbox.take(epoch).unwrap(), b"CONNECT {}\r\n");
 }
