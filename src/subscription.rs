@@ -156,9 +156,10 @@ impl Consumer {
     /// A message has been dealt with.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
         self.subscription.count_finished();
-        if self.subscription.unfinished() > 0 {
-            return Ok(());
-        }
+        if self.subscription.unfinished() > 0 { Ok(()) } else { self.release_joiners(py) }
+    }
+
+    fn release_joiners(&self, py: Python<'_>) -> PyResult<()> {
         let joiners = std::mem::take(&mut *lock(&self.joiners));
         joiners.iter().try_for_each(|joiner| resolve(joiner.bind(py), py.None()))
     }
@@ -367,7 +368,8 @@ impl SubscriptionCore {
         for waiter in waiters {
             self.consumer.release(py, self.connection.get(), waiter)?;
         }
-        Ok(())
+        // What is queued may never be handled.
+        self.consumer.release_joiners(py)
     }
 
     /// No further deliveries: what still arrives for the sid is dropped.
@@ -406,10 +408,10 @@ impl SubscriptionCore {
         self.subscription.push.get().map_or(0, Push::stream_seq)
     }
 
-    /// Resolves when no message is queued or being handled.
+    /// Resolves when no message is queued or being handled, or the subscription is stopped.
     fn join<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = self.connection.get().create_future(py)?;
-        if self.subscription.unfinished() == 0 {
+        if self.subscription.unfinished() == 0 || self.stopped() {
             resolve(&future, py.None())?;
         } else {
             lock(&self.consumer.joiners).push(future.clone().unbind());

@@ -14,7 +14,7 @@ use crate::connection::dispatch::Mail;
 use crate::connection::{Backlog, Event, lock};
 use crate::jetstream::push::Notice;
 use crate::message::wire_text;
-use crate::protocol::{Frame, encode};
+use crate::protocol::Frame;
 
 /// A PING that waits for its PONG.
 pub struct Pinger {
@@ -108,11 +108,14 @@ impl Connection {
         control.busy = false;
     }
 
-    /// Sends PING behind everything pending; `future` is resolved by its PONG.
+    /// Sends PING behind everything pending; `future` is resolved by its PONG. Does nothing
+    /// while no connection is in service.
     fn ping(&self, py: Python<'_>, future: Option<Py<PyAny>>, direct: bool) -> PyResult<()> {
         self.check_process()?;
+        if !self.shared.outbox.append_ping() {
+            return Ok(());
+        }
         lock(&self.control).pongs.push_back(Pinger { future, direct });
-        self.shared.outbox.append(|out| out.extend_from_slice(encode::PING));
         self.write_out(py)
     }
 

@@ -159,7 +159,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Handshake commands and replayed subscriptions: written now, ahead of pending output.
+    /// Handshake commands: written now, ahead of pending output.
     fn send_urgent(&self, py: Python<'_>, commands: &[u8]) -> PyResult<()> {
         self.shared.outbox.append_urgent(commands);
         self.write_out(py)
@@ -170,9 +170,9 @@ impl Connection {
         self.shared.outbox.hold();
     }
 
-    /// Ends the handshake: pending output flows from now on.
-    fn release(&self, py: Python<'_>) -> PyResult<()> {
-        self.shared.outbox.release();
+    /// Ends the handshake: `replay` is written, and pending publishes flow from now on.
+    fn release(&self, py: Python<'_>, replay: &[u8]) -> PyResult<()> {
+        self.shared.outbox.release(replay);
         self.write_out(py)
     }
 
@@ -313,6 +313,23 @@ impl Connection {
         }
         self.calm_rings.store(0, Relaxed);
         if link.take_back() { self.watch(slf, &link) } else { Ok(()) }
+    }
+
+    /// Has output written that another than the loop's thread has added.
+    pub(super) fn write_out_beside(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
+        if let Some(link) = self.link() {
+            link.write_now();
+            return Ok(());
+        }
+        // An asyncio transport belongs to the loop's thread.
+        if self.kick_armed.swap(true, Relaxed) {
+            return Ok(());
+        }
+        let py = slf.py();
+        let kick = slf.getattr(intern!(py, "kick"))?;
+        let event_loop = self.event_loop.event_loop.bind(py);
+        event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (kick,))?;
+        Ok(())
     }
 
     /// Writes pending output as far as the socket takes it without blocking.

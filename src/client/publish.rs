@@ -230,14 +230,14 @@ impl Connection {
         if !connected {
             return Ok(None);
         }
-        if max_pending > 0 && over_limit(0) {
+        if foreign {
+            self.write_out_beside(slf)?;
+        } else if max_pending > 0 && over_limit(0) {
             self.read_beside();
             self.write_out(py)?;
-            if !foreign && over_limit(0) {
+            if over_limit(0) {
                 return Ok(Some(self.wait_for_room(py)?.unbind()));
             }
-        } else if foreign {
-            self.write_out(py)?;
         } else if waiting >= KICK_AT {
             self.read_beside();
             self.write_out(py)?;

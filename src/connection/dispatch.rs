@@ -182,8 +182,10 @@ impl Shared {
             let frame = match op {
                 ServerOp::Msg(frame) => frame,
                 ServerOp::Ping => {
-                    self.outbox.append_pong();
-                    must_answer = true;
+                    if epoch == self.epoch.load(Relaxed) {
+                        self.outbox.append_pong();
+                        must_answer = true;
+                    }
                     continue;
                 }
                 ServerOp::Pong => {

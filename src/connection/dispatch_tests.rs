@@ -53,7 +53,7 @@ fn messages_wait_in_their_subscription() {
 fn a_ping_is_answered_ahead_of_pending_output() {
     let shared = shared();
     let epoch = shared.attach();
-    shared.outbox.release();
+    shared.outbox.release(b"");
     shared.outbox.append(|out| out.extend_from_slice(b"PUB a 0\r\n\r\n"));
     assert!(receive(&shared, "PING\r\n"));
     assert_eq!(shared.outbox.take(epoch).unwrap(), b"PONG\r\nPUB a 0\r\n\r\n");
@@ -132,7 +132,7 @@ fn a_run_of_ok_is_one_event() {
 fn demands_are_answered_as_far_as_the_server_reads() {
     let shared = shared();
     let epoch = shared.attach();
-    shared.outbox.release();
+    shared.outbox.release(b"");
     for _ in 0..100 {
         receive(&shared, &"PING\r\n".repeat(1000));
     }
@@ -146,7 +146,7 @@ fn demands_are_answered_as_far_as_the_server_reads() {
 fn flow_control_is_answered_as_far_as_the_server_reads() {
     let shared = shared();
     let epoch = shared.attach();
-    shared.outbox.release();
+    shared.outbox.release(b"");
     let subscription = subscribe(&shared, 1, false, 0);
     subscription.push.set(Push::new(false, 1)).unwrap();
     let request = "HMSG a 1 flow 36 36\r\nNATS/1.0 100 FlowControl Request\r\n\r\n\r\n";

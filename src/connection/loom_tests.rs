@@ -6,6 +6,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::bell::{Bell, Ring};
+use super::outbox::Outbox;
 use super::subscription::Subscription;
 use super::sync::atomic::{AtomicUsize, Ordering};
 use super::sync::{Mutex, lock};
@@ -182,5 +183,26 @@ fn a_flow_control_request_is_answered_once() {
         let (taken, answers) = consume(&subscription);
         assert_eq!(taken, 1);
         assert_eq!(answers + receiver.join().unwrap(), 1, "the server waits for the answer");
+    });
+}
+
+#[test]
+fn a_publisher_that_waits_for_room_is_released() {
+    loom::model(|| {
+        let outbox = Arc::new(Outbox::default());
+        let epoch = outbox.attach();
+        outbox.release(b"");
+        outbox.append(|out| out.extend_from_slice(b"PUB a 0\r\n\r\n"));
+        let writer = {
+            let outbox = Arc::clone(&outbox);
+            thread::spawn(move || {
+                outbox.write(epoch, |bytes| Ok(bytes.len())).unwrap();
+                outbox.take_room_notice(0)
+            })
+        };
+        outbox.want_room();
+        let at_once = outbox.take_room_notice(0);
+        let later = writer.join().unwrap();
+        assert!(at_once ^ later, "once, and not never");
     });
 }

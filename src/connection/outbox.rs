@@ -1,12 +1,11 @@
 //! Pending output: filled by publishers, emptied by whoever writes to the socket.
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use super::{lock, try_lock};
+use super::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use super::sync::{Mutex, lock, try_lock};
 use crate::protocol::encode;
 
 /// Buffers that grew past this in a burst are given back once they are mostly empty again;
@@ -132,9 +131,27 @@ impl Outbox {
         lock(&self.pending).held = true;
     }
 
-    /// Puts commands collected while disconnected behind the urgent ones from now on.
-    pub fn release(&self) {
-        lock(&self.pending).held = false;
+    /// Ends the handshake: `replay` goes out, and publishes collected while disconnected behind
+    /// it. The other commands among them mean nothing to the new connection: `replay` holds all
+    /// subscriptions that there are, and a PONG that nobody expects would be taken for another.
+    pub fn release(&self, replay: &[u8]) {
+        let mut pending = lock(&self.pending);
+        let publishes = encode::unwritten_publishes(&pending.commands, 0);
+        self.size.fetch_sub(pending.commands.len() - publishes.len(), Ordering::Relaxed);
+        self.size.fetch_add(replay.len(), Ordering::Relaxed);
+        pending.commands = publishes;
+        pending.urgent.extend_from_slice(replay);
+        pending.held = false;
+    }
+
+    /// Appends a PING unless there is no connection in service that could answer it.
+    pub fn append_ping(&self) -> bool {
+        let mut pending = lock(&self.pending);
+        if !pending.held {
+            pending.commands.extend_from_slice(encode::PING);
+            self.size.fetch_add(encode::PING.len(), Ordering::Relaxed);
+        }
+        !pending.held
     }
 
     /// Asks [`Outbox::take_room_notice`] to report when less than half of the limit is left.
@@ -144,6 +161,9 @@ impl Outbox {
 
     /// True once after [`Outbox::want_room`], as soon as no more than `limit` bytes are unwritten.
     pub fn take_room_notice(&self, limit: usize) -> bool {
+        // A publisher says that it waits and then looks at the size, a writer does it the other
+        // way round: one of them has to see what the other has done.
+        fence(Ordering::SeqCst);
         self.room_wanted.load(Ordering::Relaxed)
             && self.size() <= limit
             && self.room_wanted.swap(false, Ordering::Relaxed)

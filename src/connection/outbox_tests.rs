@@ -32,7 +32,7 @@ fn holds_commands_until_released_but_not_urgent_ones() {
     let mut sink = Vec::new();
     assert_eq!(outbox.write(epoch, socket(1000, &mut sink)).unwrap(), Written::All);
     assert_eq!(sink, b"CONNECT {}\r\n");
-    outbox.release();
+    outbox.release(b"");
     outbox.append_urgent(b"SUB a 1\r\n");
     assert_eq!(outbox.write(epoch, socket(1000, &mut sink)).unwrap(), Written::All);
     assert_eq!(sink, b"CONNECT {}\r\nSUB a 1\r\nPUB s 1\r\n1\r\n");
@@ -42,7 +42,7 @@ fn holds_commands_until_released_but_not_urgent_ones() {
 #[test]
 fn continues_where_the_socket_blocked() {
     let (outbox, epoch) = attached();
-    outbox.release();
+    outbox.release(b"");
     publish(&outbox, b"first");
     let mut sink = Vec::new();
     assert_eq!(outbox.write(epoch, socket(4, &mut sink)).unwrap(), Written::Blocked);
@@ -55,7 +55,7 @@ fn continues_where_the_socket_blocked() {
 #[test]
 fn a_new_connection_gets_what_the_old_one_left() {
     let (outbox, old) = attached();
-    outbox.release();
+    outbox.release(b"");
     publish(&outbox, b"cut");
     let mut sink = Vec::new();
     assert_eq!(outbox.write(old, socket(9, &mut sink)).unwrap(), Written::Blocked);
@@ -63,7 +63,7 @@ fn a_new_connection_gets_what_the_old_one_left() {
 
     let new = outbox.attach();
     assert_eq!(outbox.write(old, socket(1000, &mut sink)).unwrap(), Written::Detached);
-    outbox.release();
+    outbox.release(b"");
     sink.clear();
     assert_eq!(outbox.write(new, socket(1000, &mut sink)).unwrap(), Written::All);
     assert_eq!(sink, b"PUB s 3\r\ncut\r\nPUB s 4\r\nnext\r\n");
@@ -72,7 +72,7 @@ fn a_new_connection_gets_what_the_old_one_left() {
 #[test]
 fn gives_notice_of_room_once() {
     let (outbox, epoch) = attached();
-    outbox.release();
+    outbox.release(b"");
     publish(&outbox, &[0; 100]);
     outbox.want_room();
     assert!(!outbox.take_room_notice(50));
@@ -86,9 +86,25 @@ fn gives_notice_of_room_once() {
 fn take_hands_everything_over() {
     let (outbox, epoch) = attached();
     assert_eq!(outbox.take(epoch), None);
-    outbox.release();
+    outbox.release(b"");
     publish(&outbox, b"x");
     assert_eq!(outbox.take(epoch).unwrap(), b"PUB s 1\r\nx\r\n");
     assert_eq!(outbox.take(epoch), None);
+    assert_eq!(outbox.size(), 0);
+}
+
+#[test]
+fn a_new_connection_gets_publishes_and_what_is_replayed() {
+    let (outbox, epoch) = attached();
+    assert!(!outbox.append_ping(), "nobody is there to answer");
+    outbox.append(|out| encode::subscribe(out, "gone", "", 1));
+    publish(&outbox, b"1");
+    outbox.append(|out| encode::unsubscribe(out, 1, 0));
+    publish(&outbox, b"PING");
+    outbox.release(b"SUB a 2\r\n");
+    assert!(outbox.append_ping());
+    let expected = b"SUB a 2\r\nPUB s 1\r\n1\r\nPUB s 4\r\nPING\r\nPING\r\n";
+    assert_eq!(outbox.size(), expected.len());
+    assert_eq!(outbox.take(epoch).unwrap(), expected);
     assert_eq!(outbox.size(), 0);
 }

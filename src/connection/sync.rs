@@ -7,7 +7,7 @@
 pub use std::sync::{Mutex, atomic};
 
 #[cfg(not(all(test, fastnats_loom)))]
-pub use super::lock;
+pub use super::{lock, try_lock};
 
 #[cfg(all(test, fastnats_loom))]
 pub use loom::sync::{Mutex, atomic};
@@ -15,4 +15,9 @@ pub use loom::sync::{Mutex, atomic};
 #[cfg(all(test, fastnats_loom))]
 pub fn lock<T>(mutex: &Mutex<T>) -> loom::sync::MutexGuard<'_, T> {
     mutex.lock().expect("a panic ends the model")
+}
+
+#[cfg(all(test, fastnats_loom))]
+pub fn try_lock<T>(mutex: &Mutex<T>) -> Option<loom::sync::MutexGuard<'_, T>> {
+    mutex.try_lock().ok()
 }

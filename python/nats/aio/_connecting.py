@@ -34,7 +34,7 @@ class Connecting(Lifecycle):
             try:
                 await self._select_next_server()
                 await self._process_connect_init()
-                self._native().release()
+                self._native().release(self._subscribe_commands())
                 assert self._current_server
                 self._current_server.reconnects = 0
                 self._start_tasks()
@@ -54,6 +54,21 @@ class Connecting(Lifecycle):
                     raise
                 await self._close(DISCONNECTED, False)
                 self._count_attempt(self._current_server)
+
+    def _subscribe_commands(self) -> bytes:
+        """Replays the subscriptions, each with what is left of its auto-unsubscribe limit."""
+        commands: list[str] = []
+        for sid, sub in list(self._subs.items()):
+            if sub._draining:
+                continue
+            remaining = sub._max_msgs - sub._received
+            if sub._max_msgs > 0 and remaining <= 0:
+                del self._subs[sid]
+                continue
+            commands.append(f"SUB {sub._subject} {sub._queue or ''} {sid}\r\n")
+            if sub._max_msgs > 0:
+                commands.append(f"UNSUB {sid} {remaining}\r\n")
+        return "".join(commands).encode()
 
     def _check_not_shut_down(self) -> None:
         """Ends an attempt to connect during which the client was closed for good.

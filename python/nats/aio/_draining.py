@@ -38,6 +38,7 @@ class Draining(Lifecycle):
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.options["drain_timeout"]
         drained = asyncio.gather(
             *(loop.create_task(sub._drain()) for sub in list(self._subs.values()))
         )
@@ -52,8 +53,23 @@ class Draining(Lifecycle):
         except asyncio.CancelledError:
             drained.cancel()
         finally:
-            self._status = DRAINING_PUBS
             try:
-                await self.flush()
+                await self._until_reconnected(deadline)
+                if self.is_connected:
+                    self._status = DRAINING_PUBS
+                    await self.flush()
             finally:
                 await self._close(CLOSED)
+
+    async def _until_reconnected(self, deadline: float) -> None:
+        """Where the connection was lost meanwhile: what handlers have published still has to
+        reach a server."""
+        loop = asyncio.get_running_loop()
+        while not (self.is_connected or self.is_closed):
+            task = self._reconnection_task
+            if task is None or task.done():
+                return
+            done, _ = await asyncio.wait({task}, timeout=max(0, deadline - loop.time()))
+            if not done:
+                await self._report(errors.DrainTimeoutError())
+                return

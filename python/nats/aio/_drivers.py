@@ -51,6 +51,9 @@ class TokioDriver:
     def close(self, graceful: bool) -> None:
         self._core.drop_link()
 
+    async def wait_closed(self) -> None:
+        """Nothing is left to be sent: `close` is called when the socket has taken everything."""
+
 
 class AsyncioDriver:
     """A transport of the event loop."""
@@ -63,6 +66,7 @@ class AsyncioDriver:
         self._clear_lines = clear_lines
         self._transport: Optional[asyncio.Transport] = None
         self._protocol = WireProtocol(core)
+        self._is_closing = False
 
     @property
     def epoch(self) -> int:
@@ -109,9 +113,15 @@ class AsyncioDriver:
         if transport is None or not self._core.in_own_process():
             return
         if graceful:
+            self._is_closing = True
             asyncio.get_running_loop().call_later(_LINGER, transport.abort)
         else:
             transport.abort()
+
+    async def wait_closed(self) -> None:
+        """After a graceful `close`: the transport has sent what it held, or was given up."""
+        if self._is_closing:
+            await self._protocol.closed.wait()
 
 
 class WireProtocol(asyncio.Protocol):
@@ -125,6 +135,7 @@ class WireProtocol(asyncio.Protocol):
         self._core = core
         self.epoch = 0
         self.failure: Optional[OSError] = None
+        self.closed = asyncio.Event()
         self._early = bytearray()
         self._is_lost_early = False
 
@@ -148,6 +159,7 @@ class WireProtocol(asyncio.Protocol):
             self._early += data
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
+        self.closed.set()
         number = None
         if isinstance(exc, ssl.SSLError):
             # Its number is OpenSSL's, not the system's.

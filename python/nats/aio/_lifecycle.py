@@ -102,6 +102,21 @@ class Lifecycle:
         self._reconnected_cb = reconnected_cb
         self._lame_duck_mode_cb = lame_duck_mode_cb
 
+    async def _report(self, error: Exception) -> None:
+        """Tells `error_cb`; what it raises must not end what goes on after the error."""
+        try:
+            await self._error_cb(error)
+        except Exception as failure:
+            _logger.error("nats: error callback failed", exc_info=failure)
+
+    async def _call_back(self, callback: Optional[Callback]) -> None:
+        """Calls a callback in the middle of work that has to go on even if it raises."""
+        if callback is not None:
+            try:
+                await callback()
+            except Exception as failure:
+                _logger.error("nats: callback failed", exc_info=failure)
+
     def _native(self) -> Connection:
         """The native connection, where there has to be one."""
         if isinstance(self._core, Unconnected):
@@ -215,7 +230,7 @@ class Lifecycle:
             if value is not None and not value.done():
                 value.set_result(True)
         elif kind == "dropped":
-            await self._error_cb(errors.SlowConsumerError(*value))
+            await self._report(errors.SlowConsumerError(*value))
         elif kind == "push":
             sid, report = value
             sub = self._subs.get(sid)
@@ -228,7 +243,7 @@ class Lifecycle:
                 # What ends connections every day isn't reported, as in nats-py; a failure of
                 # our own is.
                 if isinstance(error, errors.UnexpectedEOF) or type(error) is errors.Error:
-                    await self._error_cb(error)
+                    await self._report(error)
                 await self._process_op_err(error)
                 return True
         return False
@@ -246,10 +261,10 @@ class Lifecycle:
         self._server_pool.extend(found)
         if initial_connection:
             return
-        if found and self._discovered_server_cb:
-            await self._discovered_server_cb()
-        if info.get("ldm", False) and self._lame_duck_mode_cb is not None:
-            await self._lame_duck_mode_cb()
+        if found:
+            await self._call_back(self._discovered_server_cb)
+        if info.get("ldm", False):
+            await self._call_back(self._lame_duck_mode_cb)
 
     async def _process_err(self, err_msg: str) -> bool:
         """Handles an `-ERR`; true if it ends the connection."""
@@ -263,7 +278,7 @@ class Lifecycle:
             error = errors.Error(f"nats: {message}")
             self._err = error
             if PERMISSIONS_ERR in message:
-                await self._error_cb(error)
+                await self._report(error)
                 return False
         # `_close` cancels the reading task, unless it runs in it.
         self._reading_task = asyncio.get_running_loop().create_task(
@@ -320,6 +335,7 @@ class Lifecycle:
             self._status = status
             return
         was_connected = self.is_connected
+        link = self._link
         self._status = CLOSED
         self._cancel(self._reading_task)
         self._cancel(self._ping_interval_task)
@@ -332,6 +348,8 @@ class Lifecycle:
         finally:
             # Also when close() is cancelled: nobody could close what it leaves.
             self._tear_down(for_good=do_cbs)
+        if link is not None:
+            await link.wait_closed()
         if do_cbs:
             if self._disconnected_cb is not None:
                 await self._disconnected_cb()

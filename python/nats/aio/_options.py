@@ -12,7 +12,8 @@ from ._credentials import Signing
 from ._servers import Srv
 from ._types import CONNECT_OP, PROTOCOL, __lang__
 
-_SECRET = ("password", "token")
+# Headers are for proxies that ask who comes.
+_SECRET = ("password", "token", "ws_connection_headers")
 
 
 class Options(dict[str, Any]):

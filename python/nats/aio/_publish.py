@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Optional
+from collections.abc import Coroutine
+from typing import Any, Optional
 
 from nats import errors
 
@@ -50,3 +51,16 @@ class Publishing(Lifecycle):
             await asyncio.wait_for(room, self._flush_timeout)
         except asyncio.TimeoutError:
             await self._error_cb(errors.FlushTimeoutError())
+
+    async def _send_within(
+        self, sending: Coroutine[Any, Any, None], answer: asyncio.Future[Any]
+    ) -> None:
+        """Waits for `sending`, but no longer than for `answer`: the deadline of a request counts
+        for both."""
+        task = asyncio.get_running_loop().create_task(sending)
+        try:
+            await asyncio.wait({task, answer}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                task.result()
+        finally:
+            task.cancel()

@@ -34,8 +34,7 @@ class Reconnecting(Connecting):
         # Acknowledgements of what the lost connection has sent will not come.
         self._native().fail_publishes(errors.ConnectionReconnectingError, False)
         self._err = None
-        if self._disconnected_cb is not None:
-            await self._disconnected_cb()
+        await self._call_back(self._disconnected_cb)
         if self.is_closed:
             return
         if not self.options.get("dont_randomize"):
@@ -49,6 +48,7 @@ class Reconnecting(Connecting):
                     await self._select_next_server()
                 await self._process_connect_init()
                 await self._resume()
+                await self._call_back(self._reconnected_cb)
                 return
             except errors.ConnectionClosedError:
                 return
@@ -60,8 +60,17 @@ class Reconnecting(Connecting):
                 # Whatever it was, a client that gave up trying would hang.
                 if self.is_closed:
                     return
+                # The connection may have come into service before it failed.
+                self._native().hold()
+                self._cancel(self._reading_task)
+                self._cancel(self._ping_interval_task)
+                self._drop_link()
+                if self.is_connected:
+                    self._status = RECONNECTING
                 self._err = error
-                await self._error_cb(error)
+                await self._report(error)
+                if self.is_closed:
+                    return
                 self._status = RECONNECTING
                 self._count_attempt(self._current_server)
             except asyncio.CancelledError:
@@ -73,28 +82,9 @@ class Reconnecting(Connecting):
         assert self._current_server
         self._current_server.did_connect = True
         self._current_server.reconnects = 0
-        core = self._native()
-        core.send_urgent(self._subscribe_commands())
-        core.release()
+        self._native().release(self._subscribe_commands())
         self._start_tasks()
         await self.flush()
-        if self._reconnected_cb is not None:
-            await self._reconnected_cb()
-
-    def _subscribe_commands(self) -> bytes:
-        """Replays the subscriptions, each with what is left of its auto-unsubscribe limit."""
-        commands: list[str] = []
-        for sid, sub in list(self._subs.items()):
-            if sub._draining:
-                continue
-            remaining = sub._max_msgs - sub._received
-            if sub._max_msgs > 0 and remaining <= 0:
-                del self._subs[sid]
-                continue
-            commands.append(f"SUB {sub._subject} {sub._queue or ''} {sid}\r\n")
-            if sub._max_msgs > 0:
-                commands.append(f"UNSUB {sid} {remaining}\r\n")
-        return "".join(commands).encode()
 
     async def _connect_to_chosen_server(self, handler: ReconnectToServerHandler) -> bool:
         """Has `reconnect_to_server_handler` choose; false if that failed."""
@@ -110,7 +100,7 @@ class Reconnecting(Connecting):
         try:
             selected, delay = handler(snapshot, self._server_info.copy())
         except Exception as error:
-            await self._error_cb(error)
+            await self._report(error)
             # A handler that always fails must not keep the loop from other tasks.
             await asyncio.sleep(0)
             return False
@@ -120,7 +110,7 @@ class Reconnecting(Connecting):
             if same:
                 server = same[0]
             else:
-                await self._error_cb(errors.ServerNotInPoolError())
+                await self._report(errors.ServerNotInPoolError())
         self._current_server = server
         if delay > 0:
             await asyncio.sleep(delay)

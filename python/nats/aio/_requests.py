@@ -48,25 +48,23 @@ class Requests(Publishing):
         :raises nats.errors.NoRespondersError: nobody is subscribed to the subject.
         :raises nats.errors.TimeoutError: no answer in time.
         """
-        if (
-            self._resp_sub_prefix
-            and not old_style
-            and getattr(self.publish, "__func__", None) is _NATIVE_PUBLISH
-        ):
+        if old_style or not self._resp_sub_prefix:
+            if not self._skip_subject_validation:
+                check_publish_subject(subject or "")
+            if old_style:
+                return await self._request_old_style(subject, payload, timeout=timeout)
+            await self._open_request_inbox()
+        if getattr(self.publish, "__func__", None) is _NATIVE_PUBLISH:
             core = self._native()
             future, token, room = core.request(subject, payload, headers, timeout)
             try:
                 if room is not None:
-                    await self._wait_for_room(room)
+                    await self._send_within(self._wait_for_room(room), future)
                 msg: Msg = await future
             except BaseException:
                 core.forget_request(token)
                 raise
         else:
-            if not self._skip_subject_validation:
-                check_publish_subject(subject or "")
-            if old_style:
-                return await self._request_old_style(subject, payload, timeout=timeout)
             msg = await self._request_new_style(subject, payload, timeout, headers)
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
             raise errors.NoRespondersError
@@ -82,10 +80,14 @@ class Requests(Publishing):
         await self._open_request_inbox()
         core = self._native()
         inbox, future, token = core.open_request(timeout)
-        try:
+
+        async def send() -> None:
             # Through the attribute: an application's own `publish` sees requests, too.
             await self.publish(subject, payload, reply=inbox, headers=headers)
             core.kick_if_alone()
+
+        try:
+            await self._send_within(send(), future)
             msg: Msg = await future
             return msg
         except BaseException:
@@ -129,10 +131,14 @@ class Requests(Publishing):
         inbox = self.new_inbox()
         future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
         sub = await self.subscribe(inbox, future=future, max_msgs=1)
+
+        async def exchange() -> Msg:
+            await self.publish(subject, payload, reply=inbox)
+            return await future
+
         try:
             await sub.unsubscribe(limit=1)
-            await self.publish(subject, payload, reply=inbox)
-            msg = await asyncio.wait_for(future, timeout)
+            msg = await asyncio.wait_for(exchange(), timeout)
         except BaseException as error:
             future.cancel()
             if not self.is_closed and not self.is_draining:

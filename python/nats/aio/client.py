@@ -452,7 +452,7 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks)
         if self.is_closed:
             raise errors.ConnectionClosedError
         self._native()
-        if self._reading_task is None or self._reading_task.done():
+        if not self.is_connected or self._reading_task is None or self._reading_task.done():
             return
         try:
             await self._round_trip(timeout)

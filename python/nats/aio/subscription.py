@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Optional
@@ -19,7 +18,6 @@ from nats.aio.msg import Msg
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
-_logger = logging.getLogger(__name__)
 
 DEFAULT_SUB_PENDING_MSGS_LIMIT = 512 * 1024
 DEFAULT_SUB_PENDING_BYTES_LIMIT = 128 * 1024 * 1024
@@ -317,13 +315,6 @@ class Subscription:
         core = self._core
         return 0 < core.max_msgs <= core.received and core.pending_msgs == 0
 
-    async def _report(self, error: Exception) -> None:
-        """Passes a handler's error on; one in the callback must not end the subscription."""
-        try:
-            await self._conn._error_cb(error)
-        except Exception as second:
-            _logger.error("nats: error callback failed", exc_info=second)
-
     async def _wait_for_msgs(self) -> None:
         """Runs the handler for one message after the other."""
         core = self._core
@@ -343,10 +334,10 @@ class Subscription:
                     # Passed on, it would end the subscription without anybody knowing.
                     error = errors.Error("nats: what a handler waited for was cancelled")
                     error.__cause__ = cancelled
-                    await self._report(error)
+                    await self._conn._report(error)
                     continue
                 except Exception as error:
-                    await self._report(error)
+                    await self._conn._report(error)
                     continue
                 if core.stopped or self._is_complete():
                     break

@@ -84,7 +84,7 @@ class Publishing(JetStreamManager):
         future, token, room = core.request_ack(subject, payload, headers, timeout)
         try:
             if room is not None:
-                await nc._wait_for_room(room)
+                await nc._send_within(nc._wait_for_room(room), future)
             ack: api.PubAck = await future
         except BaseException:
             core.forget_request(token)

@@ -156,7 +156,7 @@ class PushState:
             await self._restart()
             return
         stream_seq, consumer_seq, last_consumer_seq = mismatch
-        await self._conn._error_cb(
+        await self._conn._report(
             ConsumerSequenceMismatchError(
                 stream_resume_sequence=stream_seq,
                 consumer_sequence=consumer_seq,
@@ -203,7 +203,7 @@ class PushState:
                 self._stream, config=self._ccreq, timeout=self._js._timeout
             )
         except Exception as error:
-            await self._conn._error_cb(error)
+            await self._conn._report(error)
         else:
             assert info.name
             self._psub._consumer = info.name

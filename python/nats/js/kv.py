@@ -193,7 +193,7 @@ class KeyValue:
         future, token, room = core.request_entry(shape, request, payload, js._timeout)
         try:
             if room is not None:
-                await nc._wait_for_room(room)
+                await nc._send_within(nc._wait_for_room(room), future)
             found: KeyValue.Entry | Msg = await future
         except BaseException:
             core.forget_request(token)
