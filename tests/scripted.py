@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, NamedTuple
 
-from fake_server import FakeConnection
-from waiting import within
+from conftest import Connect
+from fake_server import FakeConnection, FakeServer, Handler
+from waiting import Events, within
 
 # Seconds that a message may take.
 TIMEOUT = 5.0
@@ -19,10 +22,49 @@ async def admit(client: FakeConnection) -> None:
     await client.write(b"PONG\r\n")
 
 
+def sending(data: bytes) -> Handler:
+    """A server that sends this to a client that has subscribed and flushed, and goes on."""
+
+    async def handler(client: FakeConnection) -> None:
+        await admit(client)
+        await client.write(data)
+        await client.serve()
+
+    return handler
+
+
+def beginning(data: bytes) -> Handler:
+    """A server that says this in the place of INFO and waits for the client to go away."""
+
+    async def handler(client: FakeConnection) -> None:
+        await client.write(data)
+        await client.wait_closed()
+
+    return handler
+
+
 async def subscribed(nc: Any, subject: str = "a") -> Any:
     sub = await nc.subscribe(subject)
     await within(nc.flush())
     return sub
+
+
+class Subscriber(NamedTuple):
+    nc: Any
+    sub: Any
+    events: Events
+
+
+@contextlib.asynccontextmanager
+async def subscriber(
+    connect: Connect, handler: Handler, subject: str = "a", **options: Any
+) -> AsyncIterator[Subscriber]:
+    """A client of a server with this script, which has subscribed and flushed; it is closed."""
+    async with FakeServer(handler) as server:
+        events = Events()
+        nc = await connect(server, **{**events.callbacks, **options})
+        yield Subscriber(nc, await subscribed(nc, subject), events)
+        await nc.close()
 
 
 async def payloads(sub: Any, count: int) -> list[bytes]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from typing import Any
 
 import psutil
 import pytest
 from conftest import Connect
 from fake_server import FakeConnection, FakeServer
+from flooding import memory
 from nats import errors
 from nats.aio.client import Client
-from scripted import TIMEOUT, admit, payloads, subscribed
+from scripted import TIMEOUT, admit, beginning, payloads, sending, subscribed, subscriber
 from waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -62,15 +62,9 @@ async def test_protocol_error(connect: Connect, bad: bytes) -> None:
             await client.write(b"MSG a 1 3\r\none\r\nMSG a 1 3\r\ntwo\r\n" + bad)
             await client.wait_closed()
             return
-        await client.handshake()
-        await client.expect(b"SUB a")
-        await client.send_message("a", 1, b"three")
-        await client.serve()
+        await _go_on(client, b"three")
 
-    async with FakeServer(handler) as server:
-        events = Events()
-        nc = await connect(server, **events.callbacks, **EAGER)
-        sub = await subscribed(nc)
+    async with subscriber(connect, handler, **EAGER) as (nc, sub, events):
         assert await payloads(sub, 3) == [b"one", b"two", b"three"]
         await events.wait("reconnected")
         # As nats-py does: a protocol error isn't reported.
@@ -80,7 +74,14 @@ async def test_protocol_error(connect: Connect, bad: bytes) -> None:
         assert nc.stats["reconnects"] == 1
         await within(nc.flush())
         assert sub.pending_msgs == 0
-        await nc.close()
+
+
+async def _go_on(client: FakeConnection, payload: bytes) -> None:
+    """Let a client in that has reconnected, with a message for its subscription."""
+    await client.handshake()
+    await client.expect(b"SUB a")
+    await client.send_message("a", 1, payload)
+    await client.serve()
 
 
 async def test_protocol_error_without_reconnect(connect: Connect) -> None:
@@ -142,29 +143,20 @@ async def test_callers_do_not_hang_over_a_protocol_error(connect: Connect) -> No
     ids=["payload", "line end", "half a line end", "line", "headers", "ping", "1 GB"],
 )
 async def test_truncated_then_eof(connect: Connect, truncated: bytes) -> None:
-    memory = psutil.Process(os.getpid()).memory_info
-
     async def handler(client: FakeConnection) -> None:
         if client.index == 0:
             await admit(client)
             await client.write(b"MSG a 1 3\r\none\r\n" + truncated)
             return
-        await client.handshake()
-        await client.expect(b"SUB a")
-        await client.send_message("a", 1, b"two")
-        await client.serve()
+        await _go_on(client, b"two")
 
-    async with FakeServer(handler) as server:
-        events = Events()
-        nc = await connect(server, **events.callbacks, **EAGER)
-        sub = await subscribed(nc)
-        before = memory().rss
+    before = memory()
+    async with subscriber(connect, handler, **EAGER) as (_, sub, events):
         assert await payloads(sub, 2) == [b"one", b"two"]
         await events.wait("reconnected")
         assert events.names == ["disconnected", "reconnected"]
         assert [type(error) for error in events.errors] == [errors.UnexpectedEOF]
-        assert memory().rss - before < 50_000_000, "allocated what was only claimed"
-        await nc.close()
+        assert memory() - before < 50_000_000, "allocated what was only claimed"
 
 
 async def test_a_claim_is_no_allocation(connect: Connect) -> None:
@@ -179,7 +171,7 @@ async def test_a_claim_is_no_allocation(connect: Connect) -> None:
 
     async with FakeServer(handler) as server:
         nc = await connect(server)
-        process = psutil.Process(os.getpid())
+        process = psutil.Process()
         before = process.memory_info()
         sub = await subscribed(nc)
         await within(claimed.wait())
@@ -206,11 +198,7 @@ async def test_a_claim_is_no_allocation(connect: Connect) -> None:
     ids=["JSON", "UTF-8", "empty", "+OK", "HTTP", "TLS", "empty line", "endless line"],
 )
 async def test_first_line(first: bytes, error: type[Exception], text: str) -> None:
-    async def handler(client: FakeConnection) -> None:
-        await client.write(first)
-        await client.wait_closed()
-
-    async with FakeServer(handler) as server:
+    async with FakeServer(beginning(first)) as server:
         events = Events()
         nc = Client()
         with pytest.raises(error) as caught:
@@ -242,11 +230,7 @@ async def test_eof_instead_of_info(partial: bytes) -> None:
     "partial", [b"", b'INFO {"server_id"', b"PING\r\n"], ids=["nothing", "half", "PING"]
 )
 async def test_silence_instead_of_info(partial: bytes) -> None:
-    async def handler(client: FakeConnection) -> None:
-        await client.write(partial)
-        await client.wait_closed()
-
-    async with FakeServer(handler) as server:
+    async with FakeServer(beginning(partial)) as server:
         nc = Client()
         with pytest.raises(asyncio.TimeoutError):
             await within(nc.connect(server.url, allow_reconnect=False, connect_timeout=0.2), 3)
@@ -313,22 +297,14 @@ async def test_a_bad_info_does_not_end_reconnecting(connect: Connect, info: byte
 async def test_async_info_that_cannot_be_read(
     connect: Connect, caplog: pytest.LogCaptureFixture, info: bytes
 ) -> None:
-    async def handler(client: FakeConnection) -> None:
-        await admit(client)
-        await client.write(b"MSG a 1 3\r\none\r\nINFO " + info + b"\r\nMSG a 1 3\r\ntwo\r\n")
-        await client.serve()
-
-    async with FakeServer(handler) as server:
-        events = Events()
-        nc = await connect(server, **events.callbacks, **EAGER)
-        with caplog.at_level(logging.ERROR, "nats.aio.client"):
-            sub = await subscribed(nc)
-            assert await payloads(sub, 2) == [b"one", b"two"]
-            await within(nc.flush())
+    data = b"MSG a 1 3\r\none\r\nINFO " + info + b"\r\nMSG a 1 3\r\ntwo\r\n"
+    caplog.set_level(logging.ERROR, "nats.aio.client")
+    async with subscriber(connect, sending(data), **EAGER) as (nc, sub, events):
+        assert await payloads(sub, 2) == [b"one", b"two"]
+        await within(nc.flush())
         assert "nats: encountered error" in caplog.text
         assert events.names == []
         assert nc.is_connected
-        await nc.close()
 
 
 async def test_async_info_one_byte_at_a_time(connect: Connect) -> None:
@@ -370,21 +346,15 @@ async def test_unknown_error_closes(connect: Connect, line: bytes, expected: str
 
 
 async def test_invalid_utf8(connect: Connect) -> None:
-    async def handler(client: FakeConnection) -> None:
-        await admit(client)
-        await client.write(b"MSG caf\xe9 1 3\r\none\r\n")
-        await client.write(b"MSG a 1 re\xff 3\r\ntwo\r\n")
-        headers = b"NATS/1.0\r\nGood: yes\r\nBad: \xff\xfe\r\nN\xe4me: x\r\nNo colon\r\n\r\n"
-        total = len(headers) + 5
-        await client.write(b"HMSG a 1 %d %d\r\n" % (len(headers), total) + headers + b"three\r\n")
-        await client.write(b"HMSG a 1 4 8\r\n\xff\xff\xff\xfffour\r\n")
-        await client.write(b"HMSG a 1 0 4\r\nfive\r\n")
-        await client.serve()
-
-    async with FakeServer(handler) as server:
-        events = Events()
-        nc = await connect(server, **events.callbacks)
-        sub = await subscribed(nc, ">")
+    headers = b"NATS/1.0\r\nGood: yes\r\nBad: \xff\xfe\r\nN\xe4me: x\r\nNo colon\r\n\r\n"
+    data = (
+        b"MSG caf\xe9 1 3\r\none\r\n"
+        b"MSG a 1 re\xff 3\r\ntwo\r\n"
+        b"HMSG a 1 %d %d\r\n%sthree\r\n"
+        b"HMSG a 1 4 8\r\n\xff\xff\xff\xfffour\r\n"
+        b"HMSG a 1 0 4\r\nfive\r\n"
+    ) % (len(headers), len(headers) + 5, headers)
+    async with subscriber(connect, sending(data), ">") as (nc, sub, events):
         msgs = [await sub.next_msg(TIMEOUT) for _ in range(5)]
         assert [msg.data for msg in msgs] == [b"one", b"two", b"three", b"four", b"five"]
         assert [msg.subject for msg in msgs] == ["caf\ufffd", "a", "a", "a", "a"]
@@ -393,4 +363,3 @@ async def test_invalid_utf8(connect: Connect) -> None:
         assert [msg.headers for msg in msgs[3:]] == [None, None]
         await within(nc.flush())
         assert (events.names, events.errors) == ([], [])
-        await nc.close()

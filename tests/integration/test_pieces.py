@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from conftest import Connect
 from fake_server import FakeConnection, FakeServer
-from scripted import TIMEOUT, admit, payloads, subscribed
-from waiting import Events, eventually, within
+from scripted import TIMEOUT, admit, payloads, sending, subscriber
+from waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -29,16 +29,12 @@ async def test_one_byte_at_a_time(connect: Connect) -> None:
         await client.expect(b"PONG")
         await client.serve()
 
-    async with FakeServer(handler) as server:
-        events = Events()
-        nc = await connect(server, **events.callbacks)
-        sub = await subscribed(nc)
+    async with subscriber(connect, handler) as (_, sub, events):
         msgs = [await sub.next_msg(TIMEOUT) for _ in range(4)]
         assert [msg.data for msg in msgs] == [b"one", b"", b"three", b"\r\n\r\n"]
         assert [msg.reply for msg in msgs] == ["", "reply", "", ""]
         assert msgs[2].headers == {"Key": "value"}
         assert (events.names, events.errors) == ([], [])
-        await nc.close()
 
 
 async def test_large_message_in_pieces(connect: Connect) -> None:
@@ -51,12 +47,9 @@ async def test_large_message_in_pieces(connect: Connect) -> None:
         await client.write(b"MSG a 1 5\r\nthree\r\n")
         await client.serve()
 
-    async with FakeServer(handler) as server:
-        nc = await connect(server)
-        sub = await subscribed(nc)
+    async with subscriber(connect, handler) as (nc, sub, _):
         assert await payloads(sub, 3) == [b"one", payload, b"three"]
         assert nc.stats["in_bytes"] == len(payload) + 8
-        await nc.close()
 
 
 async def test_many_messages_in_one_write(connect: Connect) -> None:
@@ -106,10 +99,7 @@ async def test_pong_nobody_has_asked_for(connect: Connect) -> None:
         await client.write(b"PONG\r\n")
         await client.serve()
 
-    async with FakeServer(handler) as server:
-        events = Events()
-        nc = await connect(server, **events.callbacks)
-        sub = await subscribed(nc)
+    async with subscriber(connect, handler) as (nc, sub, events):
         assert await payloads(sub, 1) == [b"one"]
         # Lets the last of the surplus PONGs in.
         await asyncio.sleep(0.05)
@@ -120,23 +110,16 @@ async def test_pong_nobody_has_asked_for(connect: Connect) -> None:
         await within(flushing)
         assert nc._core.census()[3] == 0
         assert (events.names, events.errors) == ([], [])
-        await nc.close()
 
 
 async def test_messages_for_unknown_sids(connect: Connect) -> None:
-    async def handler(client: FakeConnection) -> None:
-        await admit(client)
-        await client.write(b"MSG a 0 3\r\nbad\r\nMSG a 2 3\r\nbad\r\nMSG a 1 3\r\none\r\n")
-        await client.write(b"MSG a 18446744073709551615 3\r\nbad\r\nMSG a 1 3\r\ntwo\r\n")
-        await client.serve()
-
-    async with FakeServer(handler) as server:
-        events = Events()
-        nc = await connect(server, **events.callbacks)
-        sub = await subscribed(nc)
+    data = (
+        b"MSG a 0 3\r\nbad\r\nMSG a 2 3\r\nbad\r\nMSG a 1 3\r\none\r\n"
+        b"MSG a 18446744073709551615 3\r\nbad\r\nMSG a 1 3\r\ntwo\r\n"
+    )
+    async with subscriber(connect, sending(data)) as (nc, sub, events):
         assert await payloads(sub, 2) == [b"one", b"two"]
         await within(nc.flush())
         assert sub.pending_msgs == 0
         assert nc.stats["in_msgs"] == 5
         assert (events.names, events.errors) == ([], [])
-        await nc.close()

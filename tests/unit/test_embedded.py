@@ -1,93 +1,21 @@
-"""The embedded server, seen through raw sockets and the process table."""
+"""The embedded server: starting, stopping, its settings."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import importlib.metadata
-import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import psutil
 import pytest
+from embedded_probe import Raw, info, is_alive, is_refused, stream
 from nats import embedded
-from nats.embedded import Cluster, EmbeddedError, Server, ServerNotFoundError, ServerStartError
-
-
-class Raw:
-    """A client that speaks the protocol by hand."""
-
-    def __init__(self, server: Server, timeout: float = 5.0) -> None:
-        self.socket = socket.create_connection((server.host, server.port), timeout)
-        self.file = self.socket.makefile("rb")
-        self.info: dict[str, Any] = json.loads(self.file.readline().removeprefix(b"INFO "))
-
-    def __enter__(self) -> Raw:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.file.close()
-        self.socket.close()
-
-    def send(self, data: str) -> None:
-        self.socket.sendall(data.encode())
-
-    def read_until(self, verb: bytes) -> bytes:
-        while line := self.file.readline():
-            if line.startswith(verb):
-                return line
-        raise AssertionError(f"closed before {verb!r}")
-
-    def request(self, subject: str, body: dict[str, Any]) -> dict[str, Any]:
-        payload = json.dumps(body)
-        self.send('CONNECT {"verbose":false}\r\nSUB reply 1\r\n')
-        self.send(f"PUB {subject} reply {len(payload)}\r\n{payload}\r\n")
-        size = int(self.read_until(b"MSG ").split()[-1])
-        answer: dict[str, Any] = json.loads(self.file.read(size))
-        return answer
-
-
-def info(server: Server) -> dict[str, Any]:
-    with Raw(server) as client:
-        return client.info
-
-
-def is_refused(server: Server) -> bool:
-    try:
-        socket.create_connection((server.host, server.port), 1).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def eventually(check: Callable[[], bool], timeout: float = 10.0) -> bool:
-    deadline = time.monotonic() + timeout
-    while not check():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.01)
-    return True
-
-
-def stream(name: str, **options: Any) -> dict[str, Any]:
-    return {"name": name, "subjects": [f"{name}.>"], "storage": "file", **options}
+from nats.embedded import EmbeddedError, Server, ServerNotFoundError, ServerStartError
 
 
 def test_starts_and_stops() -> None:
@@ -328,89 +256,6 @@ def test_program_of_the_distribution_is_found() -> None:
     assert embedded.find_server().samefile(str(recorded.locate()))
 
 
-def test_raising_body() -> None:
-    server = Server()
-
-    def body() -> None:
-        with server:
-            pids.append(server.pid)
-            raise KeyboardInterrupt
-
-    pids: list[int | None] = []
-    with pytest.raises(KeyboardInterrupt):
-        body()
-    assert pids[0] is not None
-    assert not is_alive(pids[0])
-    assert server.directory is None
-
-
-def test_forgotten_server_is_stopped() -> None:
-    server = Server().start()
-    pid, directory = server.pid, server.directory
-    assert pid is not None
-    assert directory is not None
-    del server
-    assert not is_alive(pid)
-    assert not directory.exists()
-
-
-SCRIPT = """
-import os, signal, sys, time
-from nats.embedded import Server
-server = Server(jetstream=True).start()
-print(server.pid, server.directory, flush=True)
-{end}
-"""
-
-ENDS = {
-    "return": "pass",
-    "sys.exit": "sys.exit(3)",
-    "exception": "raise KeyboardInterrupt",
-    "SIGINT": "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)",
-    "SIGTERM": "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)",
-    "SIGKILL": "os.kill(os.getpid(), signal.SIGKILL)",
-    "os._exit": "os._exit(0)",
-    "while paused": "server.pause(); os._exit(0)",
-}
-
-
-@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS.keys())
-def test_ends_with_the_interpreter(end: str) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", SCRIPT.format(end=end)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        timeout=30,
-    )
-    pid, directory = result.stdout.decode().split()
-    assert eventually(lambda: not is_alive(int(pid)))
-    assert eventually(lambda: not os.path.exists(directory))
-
-
-def test_forked_child_leaves_the_server_alone() -> None:
-    script = """
-import os, sys
-from nats.embedded import Server
-with Server() as server:
-    child = os.fork()
-    if not child:
-        sys.exit(0)
-    os.waitpid(child, 0)
-    print(server.running, server.directory.exists())
-"""
-    result = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, timeout=30)
-    assert result.stdout.decode().split() == ["True", "True"]
-
-
-def test_no_helper_processes_are_left() -> None:
-    before = set(psutil.Process().children(recursive=True))
-    with Server() as server:
-        server.restart()
-        server.kill()
-        server.start()
-    assert not set(psutil.Process().children(recursive=True)) - before
-
-
 def test_import_needs_no_client() -> None:
     # The parent package is replaced, so that only what this package imports itself counts.
     script = """
@@ -434,121 +279,3 @@ def test_parallel_starts() -> None:
         servers = list(pool.map(lambda _: stack.enter_context(Server()), range(8)))
         assert len({server.port for server in servers}) == 8
         assert len({info(server)["server_id"] for server in servers}) == 8
-
-
-def test_pause_and_resume() -> None:
-    with Server() as server, Raw(server) as client:
-        client.send('CONNECT {"verbose":false}\r\nPING\r\n')
-        client.read_until(b"PONG")
-        server.pause()
-        server.pause()
-        assert server.running
-        client.send("PING\r\n")
-        client.socket.settimeout(0.2)
-        with pytest.raises(TimeoutError):
-            client.socket.recv(1)
-        server.resume()
-        client.socket.settimeout(5)
-        assert client.socket.recv(6) == b"PONG\r\n"
-
-
-def test_paused_server_stops() -> None:
-    with Server() as server:
-        server.pause()
-    assert server.returncode == 0
-
-
-def test_lame_duck_mode() -> None:
-    with Server() as server, Raw(server) as client:
-        # Only clients of protocol 1 are sent news of the server.
-        client.send('CONNECT {"verbose":false,"protocol":1}\r\nPING\r\n')
-        client.read_until(b"PONG")
-        server.signal("ldm")
-        while b'"ldm":true' not in client.read_until(b"INFO "):
-            pass
-        with pytest.raises(TimeoutError):
-            server.wait(0.05)
-    with Server() as server:
-        server.signal(signal.SIGUSR2)
-        assert server.wait(10) == 0
-
-
-def test_signals_need_a_server_and_a_name() -> None:
-    server = Server()
-    with pytest.raises(EmbeddedError, match="does not run"):
-        server.signal("ldm")
-    with pytest.raises(EmbeddedError, match="does not run"):
-        server.pause()
-    with pytest.raises(EmbeddedError, match="was not started"):
-        server.wait()
-    with pytest.raises(ValueError, match="unknown signal"):
-        server.signal("hello")
-
-
-def knows(server: Server, peers: set[str]) -> bool:
-    return set(info(server)["connect_urls"]) == peers
-
-
-def test_cluster_forms_and_heals() -> None:
-    with Cluster() as cluster:
-        assert len(cluster.servers) == len(set(cluster.urls)) == 3
-        assert cluster.url == cluster.urls[0]
-        for server in cluster.servers:
-            peers = {f"127.0.0.1:{other.port}" for other in cluster.servers}
-            assert eventually(partial(knows, server, peers))
-        first, second, third = cluster.servers
-        first.kill()
-        cluster.wait_ready()
-        first.start()
-        cluster.wait_ready()
-        with Raw(first) as reader, Raw(third) as writer:
-            reader.send('CONNECT {"verbose":false}\r\nSUB a 1\r\nPING\r\n')
-            reader.read_until(b"PONG")
-            writer.send('CONNECT {"verbose":false}\r\n')
-            # Interest travels between servers by itself, after the PONG.
-            deadline = time.monotonic() + 5
-            reader.socket.settimeout(0.05)
-            while time.monotonic() < deadline:
-                writer.send("PUB a 2\r\nhi\r\n")
-                with contextlib.suppress(TimeoutError):
-                    assert reader.socket.recv(7) == b"MSG a 1"
-                    break
-            else:
-                pytest.fail("no message crossed the cluster")
-        pids = [server.pid for server in (first, second, third)]
-    assert not any(is_alive(pid) for pid in pids if pid is not None)
-    assert cluster.servers == []
-
-
-async def test_jetstream_cluster() -> None:
-    async with Cluster(jetstream=True) as cluster:
-        with Raw(cluster.servers[0]) as client:
-            created = client.request("$JS.API.STREAM.CREATE.S", stream("S", num_replicas=3))
-            assert len(created["cluster"]["replicas"]) == 2
-        await cluster.servers[0].akill()
-        await cluster.servers[0].astart()
-        await cluster.await_ready()
-
-        def found() -> bool:
-            # The stream elects its own leader; requests get no answer until it has one.
-            with Raw(cluster.servers[0], timeout=1) as client, contextlib.suppress(TimeoutError):
-                return "error" not in client.request("$JS.API.STREAM.INFO.S", {})
-            return False
-
-        assert await asyncio.to_thread(eventually, found, 30)
-
-
-def test_cluster_that_cannot_start() -> None:
-    cluster = Cluster(config="no_such_setting: 1\n")
-    with pytest.raises(EmbeddedError, match="not started"):
-        _ = cluster.url
-    with pytest.raises(ServerStartError, match="no_such_setting"):
-        cluster.start()
-    assert cluster.servers == []
-    with pytest.raises(ValueError, match="at least one"):
-        Cluster(0)
-
-
-def test_cluster_of_one() -> None:
-    with Cluster(1, jetstream=True) as cluster:
-        assert info(cluster.servers[0])["jetstream"]

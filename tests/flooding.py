@@ -1,0 +1,23 @@
+"""More than a client can want, and what becomes of its memory."""
+
+from __future__ import annotations
+
+import psutil
+from fake_server import FakeConnection
+
+MB = 1 << 20
+
+# What a client may grow by while it is flooded: buffers of both ends and the limits of the core.
+SLACK = 64 * MB
+
+
+def memory() -> int:
+    """Bytes of this process that are resident."""
+    return int(psutil.Process().memory_info().rss)
+
+
+async def flood(client: FakeConnection, data: bytes, total: int) -> None:
+    """Send ``data`` over and over until the client goes away or ``total`` bytes are sent."""
+    chunk = data * max(1, 262_144 // len(data))
+    for _ in range(total // len(chunk)):
+        await client.write(chunk)
