@@ -165,6 +165,18 @@ class Connecting(Lifecycle):
         self._link = link
         self._check_not_shut_down()
 
+    def _wants_tls(self, server: Srv, info: dict[str, Any]) -> bool:
+        """Whether TLS has to follow this INFO.
+
+        :raises nats.errors.SecureConnWantedError: we demand it, and the server hasn't any.
+        """
+        is_demanded = self._demands_tls(server)
+        if info.get("tls_required") or (is_demanded and info.get("tls_available")):
+            return True
+        if is_demanded:
+            raise errors.SecureConnWantedError
+        return False
+
     async def _start_tls(self, server: Srv) -> None:
         """Goes over to TLS; the server waits for it."""
         link = self._link
@@ -184,20 +196,15 @@ class Connecting(Lifecycle):
         core = self._native()
         assert server, "must be called only from Client.connect"
         self._status = CONNECTING
-        if server.uri.scheme in WEBSOCKET:
-            # Secure from its first byte on, or not at all.
-            info = self._server_info = await self._read_info()
-        elif self.options["tls_handshake_first"]:
+        # A WebSocket is secure from its first byte on, or not at all.
+        is_settled = server.uri.scheme in WEBSOCKET
+        if not is_settled and self.options["tls_handshake_first"]:
             await self._start_tls(server)
-            info = self._server_info = await self._read_info()
-        else:
-            info = self._server_info = await self._read_info()
-            is_demanded = self._demands_tls(server)
-            if info.get("tls_required") or (is_demanded and info.get("tls_available")):
-                await self._start_tls(server)
-                info = self._server_info
-            elif is_demanded:
-                raise errors.SecureConnWantedError
+            is_settled = True
+        self._server_info = await self._read_info()
+        if not is_settled and self._wants_tls(server, self._server_info):
+            await self._start_tls(server)
+        info = self._server_info
         if info.get("auth_required", False):
             self._auth_configured = True
         await self._process_info(info, initial_connection=True)
