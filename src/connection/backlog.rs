@@ -17,8 +17,8 @@ pub const EVENT_COST: usize = 64;
 /// Reports of dropped messages kept; the drops beyond are counted by `delivered` alone.
 pub const MAX_DROP_REPORTS: usize = 10_000;
 /// Replies that wait to be collected: the limits of a subscription by default.
-const MAX_REPLIES: usize = 512 * 1024;
-const MAX_REPLY_BYTES: usize = 128 * 1024 * 1024;
+pub const MAX_REPLIES: usize = 512 * 1024;
+pub const MAX_REPLY_BYTES: usize = 128 * 1024 * 1024;
 
 /// Counts what has been posted and not been dealt with.
 #[derive(Debug, Default)]

@@ -1,5 +1,5 @@
 use super::*;
-use crate::connection::backlog::MAX_DROP_REPORTS;
+use crate::connection::backlog::{MAX_DROP_REPORTS, MAX_REPLIES, MAX_REPLY_BYTES};
 use crate::connection::bell::Silent;
 use crate::jetstream::push::Push;
 use crate::protocol::Parser;
@@ -75,6 +75,38 @@ fn replies_are_mailed() {
     subscribe(&shared, 1, true, 0);
     receive(&shared, "MSG _INBOX.x.1 1 2\r\nhi\r\n");
     assert_eq!(collect(&shared).replies.len(), 1);
+}
+
+#[test]
+fn replies_that_nobody_collects_are_bounded_in_number() {
+    let shared = shared();
+    let subscription = subscribe(&shared, 1, true, 0);
+    let sent = (MAX_REPLIES / 1000 + 1) * 1000;
+    for _ in 0..sent / 1000 {
+        receive(&shared, &"MSG r 1 0\r\n\r\n".repeat(1000));
+    }
+    assert_eq!(subscription.received.load(Relaxed), sent as u64);
+    let mail = collect(&shared);
+    assert_eq!(mail.replies.len(), MAX_REPLIES);
+    assert_eq!(mail.events.len(), sent - MAX_REPLIES, "the others are reported as dropped");
+    receive(&shared, "MSG r 1 0\r\n\r\n");
+    assert_eq!(collect(&shared).replies.len(), 1, "collected ones make room");
+}
+
+#[test]
+fn replies_that_nobody_collects_are_bounded_in_bytes() {
+    const PAYLOAD: usize = 4 * 1024 * 1024;
+    let shared = shared();
+    subscribe(&shared, 1, true, 0);
+    let reply = format!("MSG r 1 {PAYLOAD}\r\n{}\r\n", "x".repeat(PAYLOAD));
+    for _ in 0..MAX_REPLY_BYTES / PAYLOAD + 3 {
+        receive(&shared, &reply);
+    }
+    let mail = collect(&shared);
+    assert_eq!(mail.replies.len(), MAX_REPLY_BYTES / PAYLOAD);
+    assert_eq!(mail.events.len(), 3);
+    receive(&shared, &reply);
+    assert_eq!(collect(&shared).replies.len(), 1, "collected ones make room");
 }
 
 #[test]
