@@ -15,8 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from ed25519 import PrivateKey
 
 # First byte of a public key of each kind, see ADR-14.
 _OPERATOR, _ACCOUNT, _USER = 14 << 3, 0, 20 << 3
@@ -38,10 +37,9 @@ class Key:
 
     def __init__(self, kind: int = _USER) -> None:
         secret = os.urandom(32)
-        self._key = Ed25519PrivateKey.from_private_bytes(secret)
-        public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self._key = PrivateKey(secret)
         self.seed = _text(bytes([_SEED | (kind >> 5), (kind & 31) << 3]) + secret)
-        self.public = _text(bytes([kind]) + public)
+        self.public = _text(bytes([kind]) + self._key.public)
 
     def sign(self, data: bytes) -> bytes:
         """The raw signature."""
@@ -114,22 +112,37 @@ class Operator:
 
     def user(self, *, permissions: dict[str, Any] | None = None, **claims: Any) -> User:
         """A new user of the account; ``claims`` such as ``exp``."""
+        return self._user_of(self.account, permissions, claims)
+
+    def system_user(self) -> User:
+        """A new user of the system account."""
+        return self._user_of(self.system, None, {})
+
+    def _user_of(
+        self, account: Key, permissions: dict[str, Any] | None, claims: dict[str, Any]
+    ) -> User:
         key = Key()
         nats = {"subs": -1, "data": -1, "payload": -1, **(permissions or {})}
-        return User(key, sign_jwt(self.account, key, "user", nats, **claims))
+        return User(key, sign_jwt(account, key, "user", nats, **claims))
 
-    def config(self, *revoked: User) -> str:
-        """Configuration of a server that knows this operator's accounts."""
+    def account_jwt(self, *revoked: User) -> str:
+        """The JWT of the account for users."""
+        return self._account_jwt(self.account, revoked)
+
+    def _account_jwt(self, account: Key, revoked: tuple[User, ...]) -> str:
         revocations = {user.key.public: int(time.time()) for user in revoked}
         claims = {"limits": _UNLIMITED, "revocations": revocations}
+        return sign_jwt(self.key, account, "account", claims)
+
+    def config(self, *revoked: User, resolver: str = "MEMORY") -> str:
+        """Configuration of a server that knows this operator's accounts."""
         accounts = {
-            key.public: sign_jwt(self.key, key, "account", claims)
-            for key in (self.account, self.system)
+            key.public: self._account_jwt(key, revoked) for key in (self.account, self.system)
         }
         preload = "\n".join(f"{public}: {jwt}" for public, jwt in accounts.items())
         return f"""
 operator: {self.jwt}
 system_account: {self.system.public}
-resolver: MEMORY
+resolver: {resolver}
 resolver_preload {{ {preload} }}
 """

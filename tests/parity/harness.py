@@ -91,12 +91,14 @@ class Context:
         self.lines = lines
         self.clients: list[Client] = []
         self._program = program
-        self._directory = directory
+        self.directory = directory
+        """For files of the scenario, removed after it."""
         self._servers: list[Server] = []
         self._ports: list[ReservedPort] = []
         self._names: list[tuple[re.Pattern[str], str]] = []
         self._fakes = 0
         self._muted = False
+        self.rename(re.escape(str(directory)), "<directory>")
         self.server = self.new_server(scenario.config)
 
     @property
@@ -107,7 +109,7 @@ class Context:
     def new_server(self, config: str = "") -> Server:
         """Return one more server, not started yet, on a port of its own."""
         port = self.reserve_port()
-        server = Server(self._program, self._directory / f"server{port.number}", port, config)
+        server = Server(self._program, self.directory / f"server{port.number}", port, config)
         self._servers.append(server)
         return server
 

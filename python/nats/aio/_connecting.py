@@ -44,7 +44,8 @@ class Connecting(Lifecycle):
                     continue
                 self._err = error
                 raise
-            except errors.ConnectionClosedError:
+            except (errors.ConnectionClosedError, errors.InvalidUserCredentialsError):
+                # The next server would be told the same.
                 raise
             except (OSError, errors.Error, asyncio.TimeoutError) as error:
                 self._err = error

@@ -16,6 +16,7 @@ from .errors import ErrInvalidUserCredentials
 
 _JWT_MARK = b"BEGIN NATS USER JWT"
 _SEED_MARK = b"BEGIN USER NKEY SEED"
+_BLANKS = b" \t\r"
 
 _Source = Union[str, "os.PathLike[str]", UserString]
 
@@ -29,17 +30,29 @@ class Signing(NamedTuple):
 
 
 def signing_of_credentials(credentials: Any) -> Signing:
-    """Of a credentials file, its text (`RawCredentials`), or a pair of files: JWT and seed."""
+    """Of a credentials file, its text (`RawCredentials`), or a pair of files: JWT and seed.
+
+    :raises nats.aio.errors.ErrInvalidUserCredentials: it is empty.
+    :raises TypeError: it is none of these.
+    """
+    if not credentials:
+        raise ErrInvalidUserCredentials
     if isinstance(credentials, tuple):
-        jwt_file, seed_file = cast("tuple[_Source, _Source]", credentials)
+        pair = cast("tuple[_Source, ...]", credentials)
+        if len(pair) != 2:
+            raise TypeError("user_credentials: a pair of files has to be two, JWT and seed")
+        jwt_file, seed_file = pair
+        _check_source("user_credentials", jwt_file)
+        _check_source("user_credentials", seed_file)
 
         def read_jwt() -> bytearray:
-            return _read(jwt_file).rstrip()
+            return _read(jwt_file).strip()
 
         def read_seed() -> bytearray:
             return _read(seed_file)
 
     else:
+        _check_source("user_credentials", credentials)
 
         def read_jwt() -> bytearray:
             return _line_behind(_JWT_MARK, credentials)
@@ -54,9 +67,13 @@ def signing_of_seed(seed_file: Any, seed: Optional[str]) -> Signing:
     """Of an NKey's seed, given as text or as the name of a file.
 
     :raises nats.aio.errors.ErrInvalidUserCredentials: it is no seed.
+    :raises OSError: the file can't be read.
+    :raises TypeError: neither is of such a type.
     """
     if not seed and not seed_file:
         raise ErrInvalidUserCredentials
+    if not seed:
+        _check_source("nkeys_seed", seed_file)
 
     def read_seed() -> bytearray:
         return bytearray(seed.encode()) if seed else _read(seed_file)
@@ -88,6 +105,12 @@ def _wiped(secret: bytearray) -> Generator[bytearray, None, None]:
         secret[:] = bytes(len(secret))
 
 
+def _check_source(option: str, source: Any) -> None:
+    """Lets no number through: `open` would take it for a descriptor, and close that."""
+    if not isinstance(source, (str, UserString, os.PathLike)):
+        raise TypeError(f"{option}: the name of a file is no {type(source).__name__}")
+
+
 def _read(source: _Source) -> bytearray:
     if isinstance(source, UserString):
         return bytearray(source.data.encode())
@@ -98,7 +121,7 @@ def _read(source: _Source) -> bytearray:
 
 
 def _line_behind(mark: bytes, source: _Source) -> bytearray:
-    """The line that follows the one with the mark.
+    """The line that follows the one with the mark, without blanks around it.
 
     :raises nats.aio.errors.ErrInvalidUserCredentials: there is none.
     """
@@ -109,5 +132,9 @@ def _line_behind(mark: bytes, source: _Source) -> bytearray:
             raise ErrInvalidUserCredentials
         end = content.find(b"\n", begin)
         end = end if end >= 0 else len(content)
-        # No copy that nobody wipes.
-        return content[begin : end - 1 if content[end - 1] == ord("\r") else end]
+        # `strip` would make a copy that nobody wipes.
+        while begin < end and content[end - 1] in _BLANKS:
+            end -= 1
+        while begin < end and content[begin] in _BLANKS:
+            begin += 1
+        return content[begin:end]

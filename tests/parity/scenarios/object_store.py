@@ -105,13 +105,13 @@ async def buffers(ctx: Context) -> None:
 @jetstream_scenario
 async def files(ctx: Context) -> None:
     _, obs = await store(ctx)
-    path = ctx._directory / "file"
+    path = ctx.directory / "file"
     path.write_bytes(bytes(range(256)) * 2000)
     with io.BufferedReader(io.FileIO(path)) as file:
         await told(ctx, "put", obs.put("file", file))
     with io.FileIO(path) as file:
         await told(ctx, "put unbuffered", obs.put("raw", file))
-    copy = ctx._directory / "copy"
+    copy = ctx.directory / "copy"
     with io.FileIO(copy, "w") as file:
         result = await obs.get("file", writeinto=file)
     ctx.say(result.data, result.info.size, copy.read_bytes() == path.read_bytes())

@@ -1,0 +1,143 @@
+"""Users with JWTs on a server of their operator: what they may do, and until when."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from jwts import Operator, User
+from nats.aio.client import Client, RawCredentials
+from parity.harness import Context, scenario, settle
+from parity.scenarios._credentials import FAST, ONCE, RETRY, STARTING, restart, state
+
+
+async def start(ctx: Context) -> Operator:
+    """Start a server that takes new JWTs of accounts while it runs."""
+    operator = Operator()
+    resolver = f'{{ type: full, dir: "{ctx.directory / "jwts"}" }}'
+    await ctx.server.start(operator.config(resolver=resolver))
+    return operator
+
+
+async def enter(ctx: Context, user: User, **options: Any) -> Client:
+    return await ctx.connect(user_credentials=RawCredentials(user.credentials()), **options)
+
+
+async def refused(ctx: Context, label: str, user: User, **options: Any) -> None:
+    given = {**ctx.callbacks(), **ONCE, **options}
+    nc = ctx.client()
+    credentials = RawCredentials(user.credentials())
+    await ctx.attempt(label, nc.connect(ctx.url, user_credentials=credentials, **given))
+    ctx.say(state(nc), "last", nc.last_error)
+
+
+async def update(ctx: Context, operator: Operator, jwt: str) -> None:
+    """Tell the server of an account's new JWT."""
+    nc = await enter(ctx, operator.system_user())
+    answer = await nc.request("$SYS.REQ.CLAIMS.UPDATE", jwt.encode(), timeout=5)
+    if b'"code":200' not in answer.data:
+        ctx.say("refused", answer.data)
+
+
+@scenario(start=False)
+async def permissions(ctx: Context) -> None:
+    operator = await start(ctx)
+    allowed = {"allow": ["open.>", "_INBOX.>"], "deny": ["open.not.>"]}
+    user = operator.user(permissions={"pub": allowed, "sub": allowed})
+    nc = await enter(ctx, user)
+    closed = await nc.subscribe("closed.a")
+    queue = await nc.subscribe("open.not.b", queue="workers")
+    await settle(nc)
+    await ctx.until_said("error_cb", 2)
+    for subject in ("closed.b", "open.not.c"):
+        await nc.publish(subject, b"x")
+    await settle(nc)
+    await ctx.until_said("error_cb", 4)
+    await ctx.attempt("request", nc.request("closed.d", b"x", timeout=0.2))
+    await settle(nc)
+    await ctx.until_said("error_cb", 5)
+    ctx.say("kept", [nc._subs.get(sub._id) is sub for sub in (closed, queue)], state(nc))
+    ctx.say("last", nc.last_error)
+    await ctx.attempt("next_msg", closed.next_msg(timeout=0.05))
+    await ctx.attempt("unsubscribe", closed.unsubscribe())
+    sub = await nc.subscribe("open.a")
+    await nc.publish("open.a", b"come in")
+    ctx.say((await sub.next_msg(timeout=5)).data, len(nc._subs))
+
+
+@scenario(start=False)
+async def permissions_after_reconnecting(ctx: Context) -> None:
+    """Subscriptions that aren't allowed are replayed, and refused again."""
+    operator = await start(ctx)
+    user = operator.user(permissions={"sub": {"allow": ["open.>", "_INBOX.>"]}})
+    watched = ctx.callbacks(ignore=STARTING)
+    nc = await enter(ctx, user, **watched, **FAST)
+    await nc.subscribe("closed.a")
+    sub = await nc.subscribe("open.a")
+    await settle(nc)
+    await ctx.until_said("error_cb nats.errors.Error")
+    await restart(ctx)
+    await ctx.until_said("error_cb nats.errors.Error", 2)
+    await ctx.until_said("reconnected_cb")
+    await nc.publish("open.a", b"come in")
+    ctx.say((await sub.next_msg(timeout=5)).data, state(nc), "last", nc.last_error)
+
+
+@scenario(start=False)
+async def limits(ctx: Context) -> None:
+    operator = await start(ctx)
+    nc = await enter(ctx, operator.user(permissions={"subs": 2}), **FAST)
+    for number in range(3):
+        await nc.subscribe(f"a.{number}")
+    await ctx.until("the client is closed", lambda: nc.is_closed)
+    await ctx.until_said("closed_cb")
+    ctx.say(state(nc), "last", nc.last_error)
+    nc = await enter(ctx, operator.user(permissions={"payload": 10}), **FAST)
+    ctx.say("max_payload", nc.max_payload)
+    await ctx.attempt("publish", nc.publish("foo", b"x" * 11))
+    ctx.say(state(nc), "last", nc.last_error)
+
+
+@scenario(start=False)
+async def not_valid_from_the_start(ctx: Context) -> None:
+    operator = await start(ctx)
+    user = operator.user()
+    await update(ctx, operator, operator.account_jwt(user))
+    now = int(time.time())
+    watched = ctx.callbacks(ignore=(ConnectionResetError,))
+    await refused(ctx, "expired", operator.user(exp=now - 10))
+    await refused(ctx, "not yet valid", operator.user(nbf=now + 1000))
+    await refused(ctx, "revoked", user)
+    await refused(ctx, "revoked, again", user, **watched, **RETRY)
+    await refused(ctx, "stranger", Operator().user())
+
+
+@scenario(start=False)
+async def expires_while_connected(ctx: Context) -> None:
+    operator = await start(ctx)
+    nc = await enter(ctx, operator.user(exp=int(time.time()) + 3), **FAST)
+    sub = await nc.subscribe("foo")
+    waiting = asyncio.ensure_future(sub.next_msg(timeout=20))
+    await ctx.until_said("closed_cb")
+    ctx.say(state(nc), "last", nc.last_error)
+    await ctx.attempt("waiting", waiting)
+    await ctx.attempt("publish", nc.publish("foo"))
+
+
+@scenario(start=False)
+async def revoked_while_connected(ctx: Context) -> None:
+    operator = await start(ctx)
+    user = operator.user()
+    nc = await enter(ctx, user, **FAST)
+    kept = await enter(ctx, operator.user(), **FAST)
+    sub = await nc.subscribe("foo")
+    await settle(nc)
+    waiting = asyncio.ensure_future(sub.next_msg(timeout=20))
+    await update(ctx, operator, operator.account_jwt(user))
+    await ctx.until_said("closed_cb")
+    ctx.say(state(nc), "last", nc.last_error)
+    await ctx.attempt("waiting", waiting)
+    await ctx.attempt("publish", nc.publish("foo"))
+    await kept.flush()
+    ctx.say("other", state(kept))
