@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -227,8 +228,38 @@ async def test_files_without_credentials(tmp_path: Path, content: str) -> None:
     file.write_text(content)
     async with FakeServer(info={"nonce": "abc", "auth_required": True}) as server:
         for credentials in (file, RawCredentials(content)):
+            # Not tried again, though that is allowed.
             with pytest.raises(ErrInvalidUserCredentials):
-                await nats.connect(server.url, user_credentials=credentials, **ONCE)
+                await within(nats.connect(server.url, user_credentials=credentials))
         with pytest.raises(FileNotFoundError):
             await nats.connect(server.url, user_credentials=tmp_path / "none", **ONCE)
         assert not any(client.lines for client in server.connections)
+
+
+async def test_the_content_for_the_name_of_a_file_is_not_shown(tmp_path: Path) -> None:
+    user = Operator().user()
+    file, seed = str(user.write(tmp_path / "user.creds")), user.key.seed
+    async with FakeServer(info={"nonce": "abc", "auth_required": True}) as server:
+        for options in (
+            {"user_credentials": user.credentials()},
+            {"user_credentials": (file, seed)},
+            {"nkeys_seed": seed},
+            {"nkeys_seed": Path(seed)},
+            {"nkeys_seed": f" {seed[:-1]}\n"},
+        ):
+            with pytest.raises(ValueError, match="name of a file is wanted") as refused:
+                await nats.connect(server.url, **options, **ONCE)
+            assert seed[:-1] not in f"{refused.value!r}"
+
+
+@pytest.mark.parametrize("option", ["user_credentials", "nkeys_seed"])
+async def test_a_number_is_no_name_of_a_file(tmp_path: Path, option: str) -> None:
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    try:
+        async with FakeServer(info={"nonce": "abc", "auth_required": True}) as server:
+            with pytest.raises(TypeError, match=f"^{option}: "):
+                await nats.connect(server.url, **{option: descriptor}, **ONCE)
+        # Still open.
+        os.fstat(descriptor)
+    finally:
+        os.close(descriptor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from base64 import b64encode
 from collections import UserString
 from collections.abc import Callable, Generator
@@ -17,6 +18,8 @@ from .errors import ErrInvalidUserCredentials
 _JWT_MARK = b"BEGIN NATS USER JWT"
 _SEED_MARK = b"BEGIN USER NKEY SEED"
 _BLANKS = b" \t\r"
+# What names of files don't look like: a credentials file's text, a seed.
+_SECRET = re.compile(r"-----BEGIN|^\s*S[A-Z2-7]{50}")
 
 _Source = Union[str, "os.PathLike[str]", UserString]
 
@@ -34,6 +37,7 @@ def signing_of_credentials(credentials: Any) -> Signing:
 
     :raises nats.aio.errors.ErrInvalidUserCredentials: it is empty.
     :raises TypeError: it is none of these.
+    :raises ValueError: the content is given for the name of a file.
     """
     if not credentials:
         raise ErrInvalidUserCredentials
@@ -69,6 +73,7 @@ def signing_of_seed(seed_file: Any, seed: Optional[str]) -> Signing:
     :raises nats.aio.errors.ErrInvalidUserCredentials: it is no seed.
     :raises OSError: the file can't be read.
     :raises TypeError: neither is of such a type.
+    :raises ValueError: the seed is given for the name of a file.
     """
     if not seed and not seed_file:
         raise ErrInvalidUserCredentials
@@ -106,9 +111,18 @@ def _wiped(secret: bytearray) -> Generator[bytearray, None, None]:
 
 
 def _check_source(option: str, source: Any) -> None:
-    """Lets no number through: `open` would take it for a descriptor, and close that."""
-    if not isinstance(source, (str, UserString, os.PathLike)):
+    """Checks what is to be read from, before anything is.
+
+    :raises TypeError: it is neither the name of a file nor text in its place. `open` would take
+        a number for a descriptor, and close that.
+    :raises ValueError: it is what belongs into the file. `open` would show it in its error.
+    """
+    if isinstance(source, UserString):
+        return
+    if not isinstance(source, (str, os.PathLike)):
         raise TypeError(f"{option}: the name of a file is no {type(source).__name__}")
+    if _SECRET.search(os.fsdecode(cast("str | os.PathLike[str]", source))):
+        raise ValueError(f"{option}: the name of a file is wanted, not what is in it")
 
 
 def _read(source: _Source) -> bytearray:

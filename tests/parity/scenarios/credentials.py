@@ -64,30 +64,10 @@ async def forms(ctx: Context) -> None:
             }.items()
         },
     )
+    await try_each(ctx, {"missing, again": {"user_credentials": files.missing, **RETRY}})
 
 
 LINE_ENDS = ("CRLF", "seed with line end", "no last line end", "raw, no last line end", "blanks")
-
-
-@scenario(
-    start=False,
-    differs="blanks and line ends are no part of a seed, and its last letter is one",
-    expected=[line for label in LINE_ENDS for line in (f"{label} gives None", CONNECTED)],
-)
-async def line_ends(ctx: Context) -> None:
-    operator, files = await start(ctx)
-    user = operator.user()
-    jwt, seed = user.jwt, user.key.seed
-    cut = f"{JWT_MARK}{jwt}\n{SEED_MARK}{seed}"
-    values: tuple[Any, ...] = (
-        files.name(user.credentials("\r\n")),
-        (files.name(f"{jwt}\n"), files.name(f"{seed}\n")),
-        files.name(cut),
-        RawCredentials(cut),
-        files.name(f"{JWT_MARK} {jwt} \n{SEED_MARK} {seed} \n"),
-    )
-    cases = dict(zip(LINE_ENDS, values, strict=True))
-    await try_each(ctx, {label: {"user_credentials": value} for label, value in cases.items()})
 
 
 NOTHING = ("", "raw", "tuple", "no seed", "raw, no seed", "nothing behind the mark", "blank line")
@@ -97,8 +77,9 @@ WRONG_TYPES = ("one of a pair", "three of a pair", "list", "bytes", "number", "n
 
 @scenario(
     start=False,
-    differs="the package nkeys has errors of its own; other types mustn't be ignored",
+    differs="line ends are no part of a seed; nkeys has errors of its own; types were ignored",
     expected=[
+        *(line for label in LINE_ENDS for line in (f"{label} gives None", CONNECTED)),
         *(
             line
             for label in NOTHING
@@ -107,13 +88,18 @@ WRONG_TYPES = ("one of a pair", "three of a pair", "list", "bytes", "number", "n
         *(line for label in WRONG_TYPES for line in (f"{label} raises TypeError", NOT_CONNECTED)),
     ],
 )
-async def no_credentials(ctx: Context) -> None:
-    """Nor is it tried again."""
+async def forms_that_nkeys_refuses(ctx: Context) -> None:
+    """What is refused isn't tried again."""
     operator, files = await start(ctx)
     user = operator.user()
     jwt, seed = user.jwt, user.key.seed
     begin = f"{JWT_MARK}{jwt}\n"
+    cut = f"{begin}{SEED_MARK}{seed}"
     values: tuple[Any, ...] = (
+        files.name(user.credentials("\r\n")),
+        (files.name(f"{jwt}\n"), files.name(f"{seed}\n")),
+        *(files.name(cut), RawCredentials(cut)),
+        files.name(f"{JWT_MARK} {jwt} \n{SEED_MARK} {seed} \n"),
         *("", RawCredentials(""), ()),
         *(files.name(begin), RawCredentials(begin)),
         files.name(f"{begin}{SEED_MARK}"),
@@ -128,19 +114,10 @@ async def no_credentials(ctx: Context) -> None:
         # No descriptor that is open: nats-py would close it.
         *(10_000, (files.name(jwt), 10_000)),
     )
-    cases = dict(zip(NOTHING + WRONG_TYPES, values, strict=True))
+    cases = dict(zip(LINE_ENDS + NOTHING + WRONG_TYPES, values, strict=True))
     await try_each(
         ctx, {label: {**RETRY, "user_credentials": value} for label, value in cases.items()}
     )
-
-
-@scenario(start=False)
-async def missing_file_with_reconnect(ctx: Context) -> None:
-    _, files = await start(ctx)
-    nc = ctx.client()
-    options = {**ctx.callbacks(), **RETRY, "user_credentials": files.missing}
-    await ctx.attempt("connect", nc.connect(ctx.url, **options))
-    ctx.say(state(nc), nc.last_error, nc.servers)
 
 
 class Functions:
@@ -216,7 +193,7 @@ async def functions(ctx: Context) -> None:
 async def functions_when_reconnecting(ctx: Context) -> None:
     operator, _ = await start(ctx)
     use = Functions(ctx, operator.user())
-    watched = ctx.callbacks(ignore=STARTING)
+    watched = ctx.callbacks(once=True, ignore=STARTING)
     nc = await ctx.connect(**use.options, **watched, **FAST)
     sub = await nc.subscribe("foo")
     for number in (1, 2):
@@ -226,14 +203,6 @@ async def functions_when_reconnecting(ctx: Context) -> None:
         ctx.say(state(nc), nc.stats["reconnects"])
     await nc.publish("foo", b"x")
     ctx.say((await sub.next_msg(timeout=5)).data)
-
-
-@scenario(start=False)
-async def function_that_raises_when_reconnecting(ctx: Context) -> None:
-    operator, _ = await start(ctx)
-    use = Functions(ctx, operator.user())
-    watched = ctx.callbacks(once=True, ignore=STARTING)
-    nc = await ctx.connect(**use.options, **watched, **FAST)
     use.is_silent, use.failing = True, OSError("no smart card")
     await restart(ctx)
     await ctx.until_said("error_cb OSError: no smart card")
