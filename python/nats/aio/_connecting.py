@@ -45,7 +45,7 @@ class Connecting(Lifecycle):
                 self._err = error
                 raise
             except (errors.ConnectionClosedError, errors.InvalidUserCredentialsError):
-                # The next server would be told the same.
+                # Another attempt would not help.
                 raise
             except (OSError, errors.Error, asyncio.TimeoutError) as error:
                 self._err = error

@@ -68,8 +68,6 @@ async def forms(ctx: Context) -> None:
 
 
 LINE_ENDS = ("CRLF", "seed with line end", "no last line end", "raw, no last line end", "blanks")
-
-
 NOTHING = ("", "raw", "tuple", "no seed", "raw, no seed", "nothing behind the mark", "blank line")
 NOTHING += ("garbage", "cut seed", "seed of a pair")
 WRONG_TYPES = ("one of a pair", "three of a pair", "list", "bytes", "number", "number of a pair")
