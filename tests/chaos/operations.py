@@ -7,6 +7,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from chaos.objects import delete_object, get_object, put_object
 from chaos.site import (
     DRAIN_FLUSH,
     FLUSH_TIMEOUT,
@@ -238,7 +239,18 @@ async def visit(site: Site, peer: Peer, choose: random.Random) -> None:
 
 async def cancelled(site: Site, peer: Peer, choose: random.Random) -> None:
     """Another operation, cut short at some point."""
-    operation = choose.choice([request, publish_once, put, get, measure, passing_subscription])
+    operation = choose.choice(
+        [
+            request,
+            publish_once,
+            put,
+            get,
+            put_object,
+            get_object,
+            measure,
+            passing_subscription,
+        ]
+    )
     task = asyncio.ensure_future(operation(site, peer, choose))
     await asyncio.wait({task}, timeout=choose.choice([0, 0.001, 0.01]))
     task.cancel()
@@ -260,6 +272,9 @@ OPERATIONS: dict[Operation, int] = {
     fetch: 2,
     put: 3,
     get: 2,
+    put_object: 3,
+    get_object: 2,
+    delete_object: 1,
     passing_subscription: 2,
     drain_subscription: 1,
     measure: 1,

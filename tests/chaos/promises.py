@@ -6,7 +6,10 @@ that was acknowledged, a flush that came back, a drain that ended.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import Counter
+from dataclasses import dataclass
 from typing import Any
 
 KINDS = (
@@ -14,6 +17,7 @@ KINDS = (
     "lost_acked",
     "lost_flushed",
     "lost_by_draining",
+    "torn_objects",
     "duplicates",
     "out_of_order",
     "deaf_subscriptions",
@@ -163,3 +167,87 @@ class Values:
         lost = entry is None or entry.revision < revision
         if lost or (entry.revision == revision and entry.value != value):
             self._book.broke("lost_acked", f"{key}: {value!r} at {revision}, found {entry!r}")
+
+
+@dataclass(eq=False)
+class Write:
+    """A put or a deletion of an object; times are those of a clock that counts events."""
+
+    name: str
+    number: int | None
+    """What the content tells of itself; ``None`` is a deletion."""
+    size: int
+    """Bytes of the content."""
+    start: int
+    end: float = math.inf
+    """When it was acknowledged, or by when it has happened if it ever does."""
+    acknowledged: bool = False
+
+
+class Objects:
+    """What an object store may hold under each name.
+
+    Writes overlap and fail, so a name can have several contents: of each write that isn't
+    followed by an acknowledged one. A write that has failed may still happen until ``settle``:
+    its last message can wait in the outbox.
+    """
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._clock = itertools.count(1)
+        self._writes: dict[str, list[Write]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._writes)
+
+    def now(self) -> int:
+        return next(self._clock)
+
+    def begin(self, name: str, number: int | None, size: int = 0) -> Write:
+        """A write starts."""
+        nothing = Write(name, None, 0, 0, 0, acknowledged=True)
+        write = Write(name, number, size, self.now())
+        self._writes.setdefault(name, [nothing]).append(write)
+        return write
+
+    def acknowledged(self, write: Write) -> None:
+        self._book.made["objects" if write.number is not None else "objects_deleted"] += 1
+        write.end = self.now()
+        write.acknowledged = True
+
+    def withdrawn(self, write: Write) -> None:
+        """It turned out that there was nothing to write."""
+        self._writes[write.name].remove(write)
+
+    def settle(self) -> None:
+        """Call when nobody writes and nothing is on its way: what has failed won't happen now."""
+        now = self.now()
+        for writes in self._writes.values():
+            for write in writes:
+                write.end = min(write.end, now)
+
+    def found(self, name: str, start: int, number: int | None, size: int) -> None:
+        """A read that started then has brought this content, which is whole."""
+        possible = self._possible(name, start)
+        if not any(write.number == number and write.size == size for write in possible):
+            wanted = " or ".join(f"{write.number}" for write in possible)
+            self._book.broke("lost_acked", f"object {name} is {number} instead of {wanted}")
+
+    def broken(self, name: str, start: int) -> None:
+        """A read that started then has failed, as the content wasn't what it should be.
+
+        That may be where the object was written meanwhile, or where a deletion has failed.
+        """
+        if any(write.end > start for write in self._writes[name]):
+            return
+        if not any(
+            write.number is None and not write.acknowledged for write in self._possible(name, start)
+        ):
+            self._book.broke("torn_objects", f"object {name} is there and can't be read")
+
+    def _possible(self, name: str, start: int) -> list[Write]:
+        """Writes whose outcome a read that starts then may find."""
+        followers = [w for w in self._writes[name] if w.acknowledged and w.end < start]
+        last = max((follower.start for follower in followers), default=-1)
+        return [write for write in self._writes[name] if write.end >= last]

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from chaos.objects import get_object, inspect_object
 from chaos.operations import OPERATIONS, drain_subscription, read_value, visit
 from chaos.promises import Book
 from chaos.site import FLUSH_TIMEOUT, GRACE, OUTAGE, RECOVERY, Peer, Site
@@ -17,8 +18,9 @@ from nats.embedded import Server
 
 # Seconds for a call of the reckoning, when the server is well.
 CALM = 5.0
-# Operations that may take longer than a round, because of the flush in a drain.
-SLOW = {drain_subscription, visit}
+# Operations that may take longer than a round: the flush in a drain, a reader of chunks that asks
+# after a second of silence what has become of its consumer.
+SLOW = {drain_subscription, visit, get_object}
 # Messages to a queue group of which a member leaves.
 GROUP_MESSAGES = 200
 # The ordered consumer is made anew after missing heartbeats.
@@ -133,6 +135,7 @@ class Chaos:
         await self.check_stream()
         for key in self.choose.sample(site.values.keys, min(3, len(site.values.keys))):
             await read_value(site, site.buckets[0], key)
+        await self.check_objects(1)
 
     async def recover(self, peer: Peer) -> None:
         """Wait for an answer of the new server. That a client counts as connected isn't enough:
@@ -184,6 +187,17 @@ class Chaos:
                     site.ledger.found(seq, msg.data)
         site.ledger.check()
 
+    async def check_objects(self, count: int) -> None:
+        """Read so many of the objects, when no write of one goes on any more."""
+        site, store = self.site, self.site.stores[0]
+        # In the server's queue for the store's messages, this is behind all that it has received.
+        if await self.insist(lambda: store.put("barrier", b""), "put") is None:
+            return
+        site.objects.settle()
+        names = site.objects.names
+        for name in self.choose.sample(names, min(count, len(names))):
+            await self.insist(lambda name=name: inspect_object(site, store, name), "get")  # type: ignore[misc]
+
     async def insist(self, call: Callable[[], Awaitable[Any]], what: str = "get_msg") -> Any:
         """Call until there is an answer: JetStream needs a moment after the server's start."""
         loop = asyncio.get_running_loop()
@@ -191,7 +205,7 @@ class Chaos:
         while True:
             try:
                 return await asyncio.wait_for(call(), CALM + GRACE)
-            except OUTAGE as error:
+            except (*OUTAGE, asyncio.TimeoutError) as error:
                 if loop.time() > deadline:
                     self.book.broke("hangs", f"{what}: {error!r} after {CALM} s")
                     return None
@@ -241,6 +255,7 @@ class Chaos:
         await self.reckon()
         for key in site.values.keys:
             await read_value(site, site.buckets[0], key)
+        await self.check_objects(len(site.objects.names))
         stored = sorted(site.ledger.stored)
         while await site.until(lambda: True) and site.pulled < set(stored):
             messages = await site.call("fetch", site.pull.fetch(500, timeout=2.0), 2.0)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from chaos.promises import Book, Inbox, Ledger, Values
+from chaos.promises import Book, Inbox, Ledger, Objects, Values
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
@@ -128,7 +128,8 @@ class Peer:
 
 
 class Site:
-    """A server with a stream and a bucket, a client on each driver, and the books."""
+    """A server with a stream, a bucket and an object store, a client on each driver, and the
+    books."""
 
     def __init__(self, server: Server, book: Book) -> None:
         self.server = server
@@ -136,6 +137,7 @@ class Site:
         self.peers = [Peer("one", "tokio", book), Peer("two", "asyncio", book)]
         self.ledger = Ledger(book)
         self.values = Values(book)
+        self.objects = Objects(book)
         self.read: list[int] = []
         """Stream sequences that the ordered consumer has delivered."""
         self._unique = 0
@@ -153,6 +155,8 @@ class Site:
         )
         await js.create_key_value(bucket="kv", direct=True)
         self.buckets = [await peer.js.key_value("kv") for peer in self.peers]
+        await js.create_object_store("objects")
+        self.stores = [await peer.js.object_store("objects") for peer in self.peers]
         config = api.ConsumerConfig(ack_wait=1.0, ack_policy=api.AckPolicy.EXPLICIT)
         self.pull = await self.peers[1].js.pull_subscribe(
             "s.>", durable="D", stream="S", config=config
@@ -170,23 +174,26 @@ class Site:
         for peer in self.peers:
             await self.call(f"close of {peer.name}", peer.stop(), 3.0)
 
-    async def call(self, what: str, call: Awaitable[T], timeout: float) -> T | None:
+    async def call(
+        self, what: str, call: Awaitable[T], timeout: float, grace: float = GRACE
+    ) -> T | None:
         """The call's result; ``None`` if it failed as calls may in an outage. One that hasn't
-        ended a second after its time-out counts as hanging, any other error as odd."""
+        ended so long after its time-out, or after it was cancelled, counts as hanging, any other
+        error as odd."""
         task = asyncio.ensure_future(call)
         start = time.monotonic()
         try:
-            done, _ = await asyncio.wait({task}, timeout=timeout + GRACE)
+            done, _ = await asyncio.wait({task}, timeout=timeout + grace)
         except asyncio.CancelledError:
             task.cancel()
-            await asyncio.wait({task}, timeout=GRACE)
+            await asyncio.wait({task}, timeout=grace)
             if not task.done():
                 self.book.broke("hangs", f"{what}: goes on after it was cancelled")
             raise
         if not done:
             self.book.broke("hangs", f"{what}: {time.monotonic() - start:.1f} s, {task!r}")
             task.cancel()
-            await asyncio.wait({task}, timeout=GRACE)
+            await asyncio.wait({task}, timeout=grace)
             return None
         try:
             return task.result()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from chaos.promises import Book, Inbox, Ledger, Values
+from chaos.promises import Book, Inbox, Ledger, Objects, Values
 
 
 @pytest.fixture
@@ -67,3 +67,44 @@ def test_values(book: Book, entry: object) -> None:
     values.acknowledged("k", 2, b"v")
     values.found("k", values.latest("k"), entry)
     assert broken(book) == ["lost_acked"]
+
+
+def test_objects_that_are_as_they_should_be(book: Book) -> None:
+    objects = Objects(book)
+    first = objects.begin("o", 1, 10)
+    before = objects.now()
+    objects.found("o", before, None, 0)
+    objects.broken("o", before)
+    objects.acknowledged(first)
+    second, third = objects.begin("o", 2, 10), objects.begin("o", 3, 10)
+    objects.acknowledged(third)
+    # They overlap; and a write that has failed may still happen.
+    for number in (2, 3):
+        objects.found("o", objects.now(), number, 10)
+    # This read had started when the others were written.
+    objects.found("o", before, 1, 10)
+    objects.acknowledged(second)
+    deletion = objects.begin("o", None)
+    objects.settle()
+    for number, size in ((2, 10), (3, 10), (None, 0)):
+        objects.found("o", objects.now(), number, size)
+    objects.broken("o", objects.now())
+    objects.withdrawn(deletion)
+    assert broken(book) == []
+    assert book.made == {"objects": 3}
+
+
+def test_objects_that_are_not(book: Book) -> None:
+    objects = Objects(book)
+    objects.acknowledged(objects.begin("o", 1, 10))
+    objects.begin("o", 2, 10)
+    objects.settle()
+    objects.acknowledged(objects.begin("o", 3, 10))
+    now = objects.now()
+    for number, size in ((1, 10), (2, 10), (3, 9), (None, 0)):
+        objects.found("o", now, number, size)
+    objects.broken("o", now)
+    objects.acknowledged(objects.begin("o", None))
+    objects.found("o", objects.now(), 3, 10)
+    assert broken(book) == ["lost_acked"] * 5 + ["torn_objects"]
+    assert book.made["objects_deleted"] == 1
