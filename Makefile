@@ -101,9 +101,10 @@ chaos: build ## 1000 rounds of killing the server under random operations; print
 soak: build ## 10 million messages of all kinds; memory, descriptors and threads have to stay
 	cd tests && ../$(BIN)/python -m chaos soak $(ARGS)
 
-storm: build ## A minute each of cancelling at random and of publishing to a stalled server
+storm: build ## A minute each of cancelling at random, of a stalled server, of a blocked loop
 	cd tests && ../$(BIN)/python -m chaos storm $(ARGS)
 	cd tests && ../$(BIN)/python -m chaos pressure $(ARGS)
+	cd tests && ../$(BIN)/python -m chaos blocked $(ARGS)
 
 FUZZ_SECONDS ?= 60
 fuzz: ## Bounded run of each fuzz target (needs cargo-fuzz)

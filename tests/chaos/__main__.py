@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from chaos.blocked import CONFIG, is_kept, run_blocked
 from chaos.pressure import run_pressure
 from chaos.promises import Book
 from chaos.rounds import run_rounds
@@ -98,12 +99,25 @@ def pressure(seed: int, seconds: float) -> dict[str, Any]:
     return {**result, "ok": all(kept)}
 
 
+def blocked(seed: int, seconds: float) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    kept = True
+    for name, factory in loops():
+        for driver in ("tokio", "asyncio"):
+            with Server(config=CONFIG) as server:
+                figures = run_on(factory, run_blocked(server, driver, seconds))
+            result[f"{driver} on {name}"] = figures
+            kept = kept and is_kept(driver, figures)
+    return {**result, "ok": kept}
+
+
 # What to run, the option that says how much of it, and its default.
 COMMANDS: dict[str, tuple[Callable[[int, Any], dict[str, Any]], str, int, str]] = {
     "rounds": (chaos, "rounds", 1000, "kill the server under random operations"),
     "soak": (soak, "messages", 10_000_000, "see whether many messages leave anything behind"),
     "storm": (storm, "seconds", 60, "cancel tasks at random"),
     "pressure": (pressure, "seconds", 60, "publish to a server that has stopped reading"),
+    "blocked": (blocked, "seconds", 30, "block the loop in a handler"),
 }
 
 
