@@ -235,15 +235,9 @@ class Objects:
             self._book.broke("lost_acked", f"object {name} is {number} instead of {wanted}")
 
     def broken(self, name: str, start: int) -> None:
-        """A read that started then has failed, as the content wasn't what it should be.
-
-        That may be where the object was written meanwhile, or where a deletion has failed.
-        """
-        if any(write.end > start for write in self._writes[name]):
-            return
-        if not any(
-            write.number is None and not write.acknowledged for write in self._possible(name, start)
-        ):
+        """A read that started then has failed, as the content wasn't what it should be: only
+        where the object was written meanwhile."""
+        if all(write.end <= start for write in self._writes[name]):
             self._book.broke("torn_objects", f"object {name} is there and can't be read")
 
     def _possible(self, name: str, start: int) -> list[Write]:

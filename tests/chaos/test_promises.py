@@ -85,10 +85,10 @@ def test_objects_that_are_as_they_should_be(book: Book) -> None:
     objects.found("o", before, 1, 10)
     objects.acknowledged(second)
     deletion = objects.begin("o", None)
+    objects.broken("o", objects.now())
     objects.settle()
     for number, size in ((2, 10), (3, 10), (None, 0)):
         objects.found("o", objects.now(), number, size)
-    objects.broken("o", objects.now())
     objects.withdrawn(deletion)
     assert broken(book) == []
     assert book.made == {"objects": 3}

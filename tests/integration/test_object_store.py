@@ -123,6 +123,33 @@ async def test_deleting(js_server: Server, connect: Connect) -> None:
     assert (await obs.get("a")).data == b"again"
 
 
+@pytest.mark.parametrize("stored", [False, True])
+async def test_deleting_without_an_acknowledgement(
+    js_server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch, stored: bool
+) -> None:
+    """An object is deleted or whole, and never there without its content."""
+    js, obs = await store(connect)
+    await obs.put("a", b"old")
+    publish = js.publish
+
+    async def lossy(*args: Any, **options: Any) -> Any:
+        if stored:
+            await publish(*args, **options)
+        raise core_errors.TimeoutError
+
+    monkeypatch.setattr(js, "publish", lossy)
+    if stored:
+        await obs.delete("a")
+        with pytest.raises(errors.ObjectNotFoundError):
+            await obs.get("a")
+        # Its content went with it.
+        assert (await obs.status()).stream_info.state.messages == 1
+    else:
+        with pytest.raises(core_errors.TimeoutError):
+            await obs.delete("a")
+        assert (await obs.get("a")).data == b"old"
+
+
 async def test_results_can_be_read_in_several_ways(js_server: Server, connect: Connect) -> None:
     _, obs = await store(connect)
     data = bytes(range(256)) * 2000

@@ -400,9 +400,19 @@ class ObjectStore:
     async def _delete(self, name: str, info: api.ObjectInfo) -> None:
         try:
             await self._publish_meta(name, info)
-        finally:
+        except APIError:
             # Even so: a store that is full has room for the mark after that.
             await self._purge_chunks(info.nuid)
+            raise
+        except Exception:
+            # The mark may not be there: then the object has to stay whole.
+            if not await self._is_deleted(info):
+                raise
+        await self._purge_chunks(info.nuid)
+
+    async def _is_deleted(self, info: api.ObjectInfo) -> bool:
+        latest = await self.get_info(info.name, show_deleted=True)
+        return latest.nuid == info.nuid and bool(latest.deleted)
 
     def list(self, ignore_deletes: bool = False) -> Coroutine[Any, Any, List[api.ObjectInfo]]:
         """Returns the objects, oldest first: ``await obs.list()`` gives them as a list, and
