@@ -189,12 +189,17 @@ class Site:
             await asyncio.wait({task}, timeout=grace)
             if not task.done():
                 self.book.broke("hangs", f"{what}: goes on after it was cancelled")
+            elif not task.cancelled():
+                self._outcome(what, task)
             raise
         if not done:
             self.book.broke("hangs", f"{what}: {time.monotonic() - start:.1f} s, {task!r}")
             task.cancel()
             await asyncio.wait({task}, timeout=grace)
             return None
+        return self._outcome(what, task)
+
+    def _outcome(self, what: str, task: asyncio.Future[T]) -> T | None:
         try:
             return task.result()
         except OUTAGE as error:
