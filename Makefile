@@ -101,7 +101,7 @@ chaos: build ## 1000 rounds of killing the server under random operations; print
 soak: build ## 10 million messages of all kinds; memory, descriptors and threads have to stay
 	cd tests && ../$(BIN)/python -m chaos soak $(ARGS)
 
-storm: build ## A minute each of cancelling at random, of a stalled server, of a blocked loop
+storm: build ## A minute or two each of cancelling at random, a stalled server, a blocked loop
 	cd tests && ../$(BIN)/python -m chaos storm $(ARGS)
 	cd tests && ../$(BIN)/python -m chaos pressure $(ARGS)
 	cd tests && ../$(BIN)/python -m chaos blocked $(ARGS)
