@@ -1,4 +1,5 @@
-//! WebSocket framing (RFC 6455) for the asyncio driver: bytes in, bytes out, no socket.
+//! WebSocket (RFC 6455) for the asyncio driver: bytes in, bytes out, no socket. tungstenite does
+//! the handshake and makes frames; what comes is read by `protocol::websocket`.
 
 use std::io::{self, Read, Write};
 use std::mem;
@@ -14,15 +15,13 @@ use tungstenite::handshake::{HandshakeError, MidHandshake};
 use tungstenite::http::header::{HOST, HeaderName, HeaderValue};
 use tungstenite::http::uri::Uri;
 use tungstenite::protocol::WebSocketConfig;
-use tungstenite::{Bytes, Error, Message};
+use tungstenite::protocol::frame::CloseFrame;
+use tungstenite::protocol::frame::coding::CloseCode;
+use tungstenite::{Bytes, Message};
 
 use crate::connection::lock;
+use crate::protocol::websocket::{End, FrameReader, Received};
 
-/// The buffer that a read fills, zeroed each time: larger isn't faster.
-const READ_BUFFER: usize = 32 * 1024;
-/// What a frame may announce; tungstenite reserves address space for all of it. Four times
-/// what a server keeps for a client by default (`max_pending`), which it may send in one frame.
-const MAX_FRAME: usize = 256 * 1024 * 1024;
 /// What an answer's head may have; a server's has two hundred bytes.
 const MAX_HEAD: usize = 64 * 1024;
 const HTTP: &[u8] = b"HTTP/";
@@ -45,15 +44,17 @@ impl Pipe {
         self.incoming.extend_from_slice(data);
     }
 
-    /// Whether the answer to the request, of which `fresh` bytes are new, can be judged: its head
-    /// is complete, too long or not HTTP. tungstenite refuses heads that come in small pieces.
-    fn has_head(&self, fresh: usize) -> bool {
+    /// How much of the answer to the request, of which `fresh` bytes are new, has to be judged:
+    /// its head, or all of what is too long for one or not HTTP. Nothing before that:
+    /// tungstenite refuses heads that come in small pieces.
+    fn head(&self, fresh: usize) -> Option<usize> {
         let head = &self.incoming;
         let start = head.len().min(HTTP.len());
         let new = head.len().saturating_sub(fresh + END_OF_HEAD.len() - 1);
-        head[..start] != HTTP[..start]
-            || head.len() > MAX_HEAD
-            || memmem::find(&head[new..], END_OF_HEAD).is_some()
+        if let Some(end) = memmem::find(&head[new..], END_OF_HEAD) {
+            return Some(new + end + END_OF_HEAD.len());
+        }
+        (head[..start] != HTTP[..start] || head.len() > MAX_HEAD).then_some(head.len())
     }
 }
 
@@ -79,9 +80,18 @@ impl Write for Pipe {
     }
 }
 
+/// A WebSocket in service.
+struct Opened {
+    /// Nothing is read from it.
+    socket: tungstenite::WebSocket<Pipe>,
+    frames: FrameReader,
+    /// The answer that is due to the latest PING.
+    pong: Option<Vec<u8>>,
+}
+
 enum State {
     Handshake(MidHandshake<ClientHandshake<Pipe>>),
-    Open(Box<tungstenite::WebSocket<Pipe>>),
+    Open(Box<Opened>),
     /// By the peer, or because of what it sent.
     Closed(Pipe),
 }
@@ -90,7 +100,7 @@ impl State {
     fn pipe(&mut self) -> &mut Pipe {
         match self {
             Self::Handshake(handshake) => handshake.get_mut().get_mut(),
-            Self::Open(socket) => socket.get_mut(),
+            Self::Open(opened) => opened.socket.get_mut(),
             Self::Closed(pipe) => pipe,
         }
     }
@@ -117,10 +127,7 @@ impl WebSocketCodec {
     #[new]
     fn new(url: &str, headers: Vec<(String, String)>) -> PyResult<Self> {
         let request = request(url, headers)?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER)
-            .max_message_size(Some(MAX_FRAME))
-            .max_frame_size(Some(MAX_FRAME));
+        let config = WebSocketConfig::default().read_buffer_size(0);
         let handshake = ClientHandshake::start(Pipe::default(), request, Some(config))
             .map_err(|error| PyValueError::new_err(error.to_string()))?;
         let mut state = State::Handshake(handshake);
@@ -147,22 +154,30 @@ impl WebSocketCodec {
         self.failure.get().map(|text| PyConnectionError::new_err(text.clone()))
     }
 
-    /// Takes bytes from the network; returns the content of the binary frames in them.
+    /// Takes bytes from the network; returns what they bring of the content of binary frames.
     ///
     /// What follows a failure or the peer's good-bye is ignored: see `failure` and `is_closed`.
     fn receive<'py>(&self, py: Python<'py>, data: &[u8]) -> Bound<'py, PyBytes> {
         let mut state = lock(&self.state);
-        let mut content = Vec::new();
-        if let Err(failure) = state.receive(data, &mut content) {
+        let mut received = Received::default();
+        if let Err(failure) = state.receive(data, &mut received) {
             state.close();
             _ = self.failure.set(failure);
         }
-        PyBytes::new(py, &content)
+        PyBytes::new(py, &received.content)
     }
 
-    /// What has to be sent.
+    /// What has to be sent. Of the PINGs since the last call, the latest is answered: whoever
+    /// leaves the output while nothing can be sent keeps one answer at most.
     fn output<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &mem::take(&mut lock(&self.state).pipe().outgoing))
+        let mut state = lock(&self.state);
+        if let State::Open(opened) = &mut *state
+            && let Some(pong) = opened.pong.take()
+        {
+            // Only a closed socket refuses it.
+            _ = opened.socket.send(Message::Pong(pong.into()));
+        }
+        PyBytes::new(py, &mem::take(&mut state.pipe().outgoing))
     }
 
     /// Puts `data` into a binary frame.
@@ -170,7 +185,8 @@ impl WebSocketCodec {
     /// Raises `RuntimeError` unless the connection is open.
     fn send(&self, data: &[u8]) -> PyResult<()> {
         match &mut *lock(&self.state) {
-            State::Open(socket) => socket
+            State::Open(opened) => opened
+                .socket
                 .send(Message::Binary(Bytes::copy_from_slice(data)))
                 .map_err(|error| PyRuntimeError::new_err(error.to_string())),
             _ => Err(PyRuntimeError::new_err("the WebSocket connection isn't open")),
@@ -180,25 +196,27 @@ impl WebSocketCodec {
     /// Says good-bye, if there is somebody to say it to.
     fn close(&self) {
         let mut state = lock(&self.state);
-        if let State::Open(socket) = &mut *state {
-            // What can fail is over then anyway.
-            _ = socket.close(None);
-            _ = socket.flush();
-        }
-        state.close();
+        state.say_good_bye(None);
     }
 }
 
 impl State {
-    fn receive(&mut self, data: &[u8], content: &mut Vec<u8>) -> Result<(), String> {
-        if matches!(self, Self::Closed(_)) {
-            return Ok(());
+    fn receive(&mut self, data: &[u8], received: &mut Received) -> Result<(), String> {
+        match self {
+            Self::Closed(_) => Ok(()),
+            Self::Open(opened) => {
+                let end = opened.read(data, received);
+                self.end(end)
+            }
+            Self::Handshake(_) => {
+                let pipe = self.pipe();
+                pipe.feed(data);
+                let Some(end) = pipe.head(data.len()) else { return Ok(()) };
+                let rest = pipe.incoming.split_off(end);
+                self.advance()?;
+                if let Self::Open(_) = self { self.receive(&rest, received) } else { Ok(()) }
+            }
         }
-        self.pipe().feed(data);
-        if matches!(self, Self::Handshake(_)) && self.pipe().has_head(data.len()) {
-            self.advance()?;
-        }
-        self.read(content)
     }
 
     /// Goes on with the handshake as far as the received bytes allow.
@@ -206,7 +224,11 @@ impl State {
         let placeholder = Self::Closed(Pipe::default());
         let Self::Handshake(handshake) = mem::replace(self, placeholder) else { return Ok(()) };
         match handshake.handshake() {
-            Ok((socket, _)) => *self = Self::Open(Box::new(socket)),
+            Ok((mut socket, _)) => {
+                socket.get_mut().incoming = Vec::new();
+                let opened = Opened { socket, frames: FrameReader::default(), pong: None };
+                *self = Self::Open(Box::new(opened));
+            }
             Err(HandshakeError::Interrupted(handshake)) => *self = Self::Handshake(handshake),
             Err(HandshakeError::Failure(error)) => {
                 return Err(format!("nats: websocket handshake failed: {error}"));
@@ -215,25 +237,43 @@ impl State {
         Ok(())
     }
 
-    fn read(&mut self, content: &mut Vec<u8>) -> Result<(), String> {
-        let Self::Open(socket) = self else { return Ok(()) };
-        let end = loop {
-            match socket.read() {
-                Ok(Message::Binary(data)) if content.is_empty() => *content = data.into(),
-                Ok(Message::Binary(data)) => content.extend_from_slice(&data),
-                // Answered by tungstenite; the answer is written by the flush.
-                Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-                Ok(Message::Text(_) | Message::Close(_)) => break Ok(()),
-                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    _ = socket.flush();
-                    return Ok(());
-                }
-                Err(Error::ConnectionClosed | Error::AlreadyClosed) => break Ok(()),
-                Err(error) => break Err(format!("nats: websocket error: {error}")),
+    /// Does what the end of reading, if it is one, asks for.
+    fn end(&mut self, end: Result<(), End>) -> Result<(), String> {
+        match end {
+            Ok(()) => {}
+            Err(End::Closed(reason)) => self.say_good_bye(reason),
+            Err(End::Text) => {
+                self.say_good_bye(Some((CloseCode::Unsupported.into(), String::new())))
             }
-        };
-        _ = socket.flush();
+            Err(End::Broken(how)) => {
+                self.say_good_bye(Some((CloseCode::Protocol.into(), String::new())));
+                return Err(format!("nats: websocket error: {how}"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the WebSocket, with a code and a reason if there are any.
+    fn say_good_bye(&mut self, reason: Option<(u16, String)>) {
+        if let Self::Open(opened) = self {
+            let frame = reason.map(|(code, reason)| match CloseCode::from(code) {
+                code if code.is_allowed() => CloseFrame { code, reason: reason.into() },
+                _ => CloseFrame { code: CloseCode::Protocol, reason: "".into() },
+            });
+            // What can fail is over then anyway.
+            _ = opened.socket.close(frame);
+        }
         self.close();
+    }
+}
+
+impl Opened {
+    fn read(&mut self, data: &[u8], received: &mut Received) -> Result<(), End> {
+        received.content.reserve(data.len());
+        let end = self.frames.read(data, received);
+        if received.ping.is_some() {
+            self.pong = received.ping.take();
+        }
         end
     }
 }

@@ -122,6 +122,16 @@ def closed_port() -> Iterator[int]:
 
 
 @pytest.fixture
+def ipv6() -> None:
+    """Skip the test where there is no IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        pytest.skip("no IPv6 here")
+
+
+@pytest.fixture
 async def quiet_loop() -> AsyncIterator[None]:
     """Nothing is reported to the event loop, not even of futures that nobody asked."""
     found: list[dict[str, Any]] = []

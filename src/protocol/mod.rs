@@ -8,6 +8,7 @@ pub mod frame;
 pub mod headers;
 pub mod parser;
 pub mod subject;
+pub mod websocket;
 
 pub use frame::Frame;
 pub use parser::{Parser, ProtocolError, ServerOp};

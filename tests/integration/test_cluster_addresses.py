@@ -25,15 +25,6 @@ REFUSING = "127.0.0.2"
 
 
 @pytest.fixture
-def ipv6() -> None:
-    try:
-        with socket.socket(socket.AF_INET6) as sock:
-            sock.bind(("::1", 0))
-    except OSError:
-        pytest.skip("no IPv6 here")
-
-
-@pytest.fixture
 def black_hole() -> Iterator[int]:
     """A port of 127.0.0.1 where attempts to connect get no answer at all."""
     with contextlib.ExitStack() as stack:

@@ -165,11 +165,33 @@ async def test_closing_says_good_bye(connect: Connect) -> None:
         frame(b"a", 3),
         b"\xf2\x00",
         frame(b"garbage in a frame\r\n"),
+        frame(b"\xff\xfe", TEXT),
+        frame(b"\xff", TEXT, fin=False),
+        frame(b"\x03\xe9going away", CLOSE),
+        frame(b"\x03\xe9\xff", CLOSE),
+        frame(b"\x03\xed", CLOSE),
+        frame(b"\x00\x00", CLOSE),
+        frame(b"\x03\xe8" + b"a" * 124, CLOSE),
+        frame(b"", BINARY, size=1 << 63),
+        frame(b"", BINARY, size=(1 << 64) - 1),
+        frame(b"", fin=False) + frame(b"", CONTINUATION, size=1 << 63),
+        frame(b"", PING, size=1 << 63),
+        frame(b"", PING, mask=b"abcd"),
+        frame(b"", BINARY, mask=b"abcd", size=1 << 20),
+        b"\xc2\x00",
+        b"\xa2\x00",
+        b"\x92\x00",
+        b"\xc9\x00",
+        frame(b"a") + frame(b"b", CONTINUATION),
     ],
     ids=[
         *("text", "close", "close without code", "close with half a code", "masked"),
         *("announces exabytes", "announces too much", "nothing to continue", "not continued"),
         *("long ping", "fragmented ping", "unknown opcode", "reserved bits", "not NATS"),
+        *("text that is none", "fragment of text", "reason", "reason that is no text"),
+        *("code that may not be sent", "no code", "long reason", "2**63", "2**64 - 1"),
+        *("2**63 continued", "ping of 2**63", "masked ping", "masked and not there"),
+        *("RSV1", "RSV2", "RSV3", "RSV1 of a ping", "continued after the end"),
     ],
 )
 async def test_what_ends_a_connection(connect: Connect, data: bytes) -> None:
@@ -194,6 +216,36 @@ async def test_what_ends_a_connection(connect: Connect, data: bytes) -> None:
         assert (await sub.next_msg(5)).data == b"second"
         assert events.names[0] == "disconnected"
         await nc.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "answer"),
+    [
+        (frame(b"", CLOSE), b""),
+        (frame(b"\x03\xe9going", CLOSE), b"\x03\xe9going"),
+        (frame(b"\x03\xed", CLOSE), b"\x03\xea"),
+        (frame(b"x", CLOSE), b"\x03\xea"),
+        (frame(b"", CONTINUATION), b"\x03\xea"),
+        (frame(b"hello", TEXT), b"\x03\xeb"),
+    ],
+    ids=["nothing", "going away", "code that may not be sent", "half a code", "broken", "text"],
+)
+async def test_the_server_is_told_why(connect: Connect, data: bytes, answer: bytes) -> None:
+    answers: list[tuple[int, bytes]] = []
+
+    @websocket
+    async def handler(client: FramedConnection) -> None:
+        await client.accept()
+        await client.handshake()
+        await client.client.write(data + frame(b"nothing counts after that", PING))
+        answers.append(await client.read_frame())
+
+    events = Events()
+    async with FakeServer(handler) as server:
+        await connect(ws_url(server), allow_reconnect=False, **events.callbacks)
+        await events.wait("closed")
+        await eventually(lambda: answers, "an answer comes")
+    assert answers == [(CLOSE, answer)]
 
 
 async def test_the_reason_is_kept(connect: Connect) -> None:

@@ -80,6 +80,7 @@ class _WebSocketProtocol(WireProtocol):
         self._codec = codec
         self._opened = opened
         self._is_in_service = False
+        self._is_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -93,8 +94,11 @@ class _WebSocketProtocol(WireProtocol):
         if not self._opened.done() and (codec.is_open or content):
             self._is_in_service = True
             super().connection_made(_FramedTransport(transport, codec))
+            if self._is_paused:
+                super().pause_writing()
             self._opened.set_result(None)
-        if answer := codec.output():
+        # A server that doesn't read is owed one answer to its PINGs, however many it sends.
+        if (codec.is_closed or not self._is_paused) and (answer := codec.output()):
             transport.write(answer)
         if content:
             super().data_received(content)
@@ -115,10 +119,15 @@ class _WebSocketProtocol(WireProtocol):
     # Before and after, there may be another connection, which is none of our business.
 
     def pause_writing(self) -> None:
+        self._is_paused = True
         if self._is_in_service:
             super().pause_writing()
 
     def resume_writing(self) -> None:
+        self._is_paused = False
+        # uvloop doesn't let anything be written to what is closed.
+        if self._codec.is_open and (answer := self._codec.output()):
+            self._transport.write(answer)
         if self._is_in_service:
             super().resume_writing()
 

@@ -242,6 +242,9 @@ class WebSocketTransport(Transport):
             self._content = codec.receive(data)
             if answer := codec.output():
                 writer.write(answer)
+                # Reading waits for a server that doesn't read; how a connection ends, it tells.
+                with contextlib.suppress(OSError):
+                    await writer.drain()
         content, self._content = self._content, b""
         if not content and codec.failure is not None:
             raise codec.failure

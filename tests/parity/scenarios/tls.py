@@ -160,6 +160,28 @@ async def nonsense_instead_of_a_handshake(ctx: Context) -> None:
         await ctx.attempt("connect", nc.connect(server.url, **options))
 
 
+@scenario(start=False)
+async def handshakes_that_break_off(ctx: Context) -> None:
+    """After a piece of a ServerHello, with an alert, or with nothing at all."""
+    answers = (
+        b"\x16\x03\x03\x00\x7a\x02\x00\x00\x76\x03\x03",
+        b"\x15\x03\x03\x00\x02\x02\x28",
+        b"",
+    )
+
+    async def handle(client: FakeConnection) -> None:
+        await client.send_info(tls_required=True)
+        await client.reader.read(4096)
+        await client.write(answers[client.index])
+
+    async with ctx.fake_server(handle) as server:
+        for _ in answers:
+            nc = ctx.client()
+            options = {**ctx.callbacks(), **ONCE, "tls": trusting()}
+            await ctx.attempt("connect", nc.connect(server.url, **options))
+            ctx.say("connected", nc.is_connected)
+
+
 @scenario(
     differs="A connection that was meant to be secure must not be made in the clear.",
     expected=[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from nats.aio.client import Client
@@ -12,13 +13,13 @@ from ws_fake import BINARY, CLOSE, TEXT, FramedConnection, websocket, ws_url
 FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 2}
 
 
-async def start(ctx: Context, options: str = "") -> tuple[Server, str]:
+async def start(ctx: Context, options: str = "", host: str = "127.0.0.1") -> tuple[Server, str]:
     """A server that speaks WebSocket, and its URL."""
     port = ctx.reserve_port().number
-    listen = f'websocket {{ host: "127.0.0.1", port: {port}, no_tls: true }}\n'
+    listen = f'websocket {{ host: "{host}", port: {port}, no_tls: true }}\n'
     server = ctx.new_server(listen + options)
     await server.start()
-    return server, f"ws://127.0.0.1:{port}"
+    return server, f"ws://[{host}]:{port}" if ":" in host else f"ws://{host}:{port}"
 
 
 async def exchange(ctx: Context, nc: Client) -> None:
@@ -43,6 +44,21 @@ async def life(ctx: Context) -> None:
     await nc.flush()
     await nc.drain()
     ctx.say("closed", nc.is_closed)
+
+
+@scenario(start=False)
+async def ipv6(ctx: Context) -> None:
+    try:
+        with socket.socket(socket.AF_INET6) as sock:
+            sock.bind(("::1", 0))
+    except OSError:
+        ctx.say("no IPv6 here")
+        return
+    _, url = await start(ctx, host="::1")
+    nc = await ctx.connect(url, **FAST)
+    ctx.say(nc.connected_url.scheme, nc.connected_url.hostname, nc.client_ip)
+    await exchange(ctx, nc)
+    await nc.close()
 
 
 @scenario(start=False)

@@ -1,0 +1,135 @@
+"""ws:// and wss:// to IPv6 addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+from urllib.parse import urlparse
+
+import pytest
+from conftest import Connect
+from fake_server import FakeConnection, FakeServer
+from nats.aio.transport import WebSocketTransport
+from nats.embedded import Server
+from tls import Certificates, make_certificates, round_trip
+from waiting import EAGER, Events, eventually, within
+from ws_fake import FramedConnection, websocket, ws_url
+
+pytestmark = pytest.mark.usefixtures("driver", "ipv6")
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return make_certificates(tmp_path)
+
+
+def config(security: str = "no_tls: true") -> str:
+    return f'websocket {{ host: "::1", port: -1, {security} }}'
+
+
+def url(server: Server, scheme: str = "ws") -> str:
+    return f"{scheme}://[::1]:{server.listeners['websocket'][0].rpartition(':')[2]}"
+
+
+async def test_a_server(connect: Connect) -> None:
+    events = Events()
+    async with Server(config=config()) as server:
+        nc = await connect(url(server), **events.callbacks, **EAGER)
+        assert nc.connected_url.hostname == "::1"
+        assert nc.client_ip == "::1"
+        await round_trip(nc)
+        await nc.force_reconnect()
+        await events.wait("reconnected")
+        assert (await nc.request("echo", b"again", timeout=5)).data == b"again"
+
+
+async def test_a_user_a_path_and_the_host_header(connect: Connect) -> None:
+    seen: list[tuple[str, list[str], list[str]]] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        client = FramedConnection(FakeConnection(FakeServer(), 0, reader, writer))
+        await client.accept()
+        seen.append((client.request_line, client.header("host"), client.header("authorization")))
+        await client.handshake()
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "::1", 0)
+    port = listener.sockets[0].getsockname()[1]
+    nc = await connect(f"ws://joe:secret@[::1]:{port}/a?b=c", allow_reconnect=False)
+    await nc.close()
+    assert seen == [("GET /a?b=c HTTP/1.1", [f"[::1]:{port}"], ["Basic am9lOnNlY3JldA=="])]
+    listener.close()
+    await listener.wait_closed()
+
+
+async def test_servers_that_refuse_and_servers_of_both_kinds(connect: Connect) -> None:
+    events = Events()
+    four = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
+    async with Server(config=config()) as six, Server(config=four) as other:
+        nc = await connect(
+            [url(six), other.listeners["websocket"][0]],
+            dont_randomize=True,
+            **events.callbacks,
+            **EAGER,
+        )
+        assert nc.connected_url.hostname == "::1"
+        await six.akill()
+        await events.wait("reconnected")
+        assert nc.connected_url.hostname == "127.0.0.1"
+        assert await nc.rtt() > 0
+
+
+async def test_servers_that_are_discovered(connect: Connect) -> None:
+    """The addresses of an INFO are written as those of URLs."""
+    events = Events()
+    async with Server(config=config()) as second:
+        urls = [url(second).removeprefix("ws://")]
+
+        @websocket
+        async def handler(client: FramedConnection) -> None:
+            await client.accept()
+            await client.handshake(connect_urls=urls)
+            await client.serve()
+
+        async with FakeServer(handler) as first:
+            nc = await connect(ws_url(first), **events.callbacks, **EAGER, dont_randomize=True)
+            assert [uri.geturl() for uri in nc.discovered_servers] == [url(second)]
+            await first.stop_accepting()
+            first.connections[0].abort()
+            await events.wait("reconnected")
+            assert nc.connected_url.geturl() == url(second)
+            await round_trip(nc)
+
+
+async def test_certificates_name_the_address(certificates: Certificates, connect: Connect) -> None:
+    def security(name: str, identity: str) -> str:
+        chain, key = certificates.issue(name, identity)
+        return f'tls {{ cert_file: "{chain}", key_file: "{key}" }}'
+
+    context = certificates.context()
+    async with (
+        Server(config=config(security("six", "::1"))) as six,
+        Server(config=config(security("other", "localhost"))) as other,
+    ):
+        await round_trip(await connect(url(six, "wss"), tls=context))
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await connect(url(other, "wss"), tls=context, allow_reconnect=False)
+        await round_trip(await connect(url(other, "wss"), tls=context, tls_hostname="localhost"))
+
+
+async def test_the_transport_of_nats_py(certificates: Certificates) -> None:
+    chain, key = certificates.issue("six", "::1")
+    secure = config(f'tls {{ cert_file: "{chain}", key_file: "{key}" }}')
+    async with Server(config=config()) as plain, Server(config=secure) as server:
+        transport = WebSocketTransport()
+        await transport.connect(urlparse(url(plain)), 32768, 5)
+        assert (await within(transport.readline())).startswith(b"INFO ")
+        transport.close()
+        await within(transport.wait_closed())
+        transport = WebSocketTransport()
+        await transport.connect_tls(url(server, "wss"), certificates.context(), 32768, 5)
+        assert (await within(transport.readline())).startswith(b"INFO ")
+        transport.close()
+        await within(transport.wait_closed())
+        await eventually(transport.at_eof)
