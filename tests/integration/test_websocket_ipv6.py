@@ -10,6 +10,7 @@ from urllib.parse import urlparse
 import pytest
 from conftest import Connect
 from fake_server import FakeConnection, FakeServer
+from nats import errors
 from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
 from tls import Certificates, make_certificates, round_trip
@@ -113,8 +114,16 @@ async def test_certificates_name_the_address(certificates: Certificates, connect
         Server(config=config(security("other", "localhost"))) as other,
     ):
         await round_trip(await connect(url(six, "wss"), tls=context))
-        with pytest.raises(ssl.SSLCertVerificationError):
-            await connect(url(other, "wss"), tls=context, allow_reconnect=False)
+        events = Events()
+        with pytest.raises(errors.NoServersError):
+            await connect(
+                url(other, "wss"),
+                tls=context,
+                max_reconnect_attempts=1,
+                **events.callbacks,
+                **EAGER,
+            )
+        assert {type(error) for error in events.errors} == {ssl.SSLCertVerificationError}
         await round_trip(await connect(url(other, "wss"), tls=context, tls_hostname="localhost"))
 
 
