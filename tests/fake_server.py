@@ -188,6 +188,7 @@ class FakeServer:
         handler: Handler = handshake_and_serve,
         *,
         info: dict[str, Any] | None = None,
+        host: str = "127.0.0.1",
         port: int = 0,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -196,10 +197,11 @@ class FakeServer:
         Args:
             handler: The script, called with each connection.
             info: Changes to the INFO that ``handshake`` and ``send_info`` send.
-            port: Where to listen on 127.0.0.1; 0 picks a free port.
+            host: The address to listen on.
+            port: The port; 0 picks a free one.
             tls: Speak TLS from the first byte on.
         """
-        self.host = "127.0.0.1"
+        self.host = host
         self.port = port
         self.connections: list[FakeConnection] = []
         self.info: dict[str, Any] = {
@@ -220,9 +222,14 @@ class FakeServer:
         self._accepted = asyncio.Condition()
 
     @property
+    def address(self) -> str:
+        """Host and port as in a URL."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
     def url(self) -> str:
         """The URL clients connect to."""
-        return f"{'tls' if self._tls else 'nats'}://{self.host}:{self.port}"
+        return f"{'tls' if self._tls else 'nats'}://{self.address}"
 
     async def wait_connections(self, count: int, timeout: float = READ_TIMEOUT) -> FakeConnection:
         """Wait until ``count`` connections have been accepted; return the last of them."""

@@ -28,7 +28,7 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
 def ws_url(server: FakeServer, path: str = "", user: str = "") -> str:
-    return f"ws://{user}{server.host}:{server.port}{path}"
+    return f"ws://{user}{server.address}{path}"
 
 
 def accept_key(key: str) -> str:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
 from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
+from fake_server import FakeServer
 from nats import errors
 from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
@@ -48,20 +47,17 @@ async def test_a_server(connect: Connect) -> None:
 async def test_a_user_a_path_and_the_host_header(connect: Connect) -> None:
     seen: list[tuple[str, list[str], list[str]]] = []
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = FramedConnection(FakeConnection(FakeServer(), 0, reader, writer))
+    @websocket
+    async def handler(client: FramedConnection) -> None:
         await client.accept()
         seen.append((client.request_line, client.header("host"), client.header("authorization")))
         await client.handshake()
-        writer.close()
+        await client.serve()
 
-    listener = await asyncio.start_server(serve, "::1", 0)
-    port = listener.sockets[0].getsockname()[1]
-    nc = await connect(f"ws://joe:secret@[::1]:{port}/a?b=c", allow_reconnect=False)
-    await nc.close()
-    assert seen == [("GET /a?b=c HTTP/1.1", [f"[::1]:{port}"], ["Basic am9lOnNlY3JldA=="])]
-    listener.close()
-    await listener.wait_closed()
+    async with FakeServer(handler, host="::1") as server:
+        nc = await connect(ws_url(server, "/a?b=c", "joe:secret@"))
+        await nc.close()
+        assert seen == [("GET /a?b=c HTTP/1.1", [server.address], ["Basic am9lOnNlY3JldA=="])]
 
 
 async def test_servers_that_refuse_and_servers_of_both_kinds(connect: Connect) -> None:
