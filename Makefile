@@ -10,7 +10,7 @@ DENY := target/tools/bin/cargo-deny
 EXAMPLES := $(sort $(wildcard examples/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help build wheel demo test test-rust test-python test-full test-wheel lint audit typecheck bench chaos soak storm lock fmt fuzz asan loom clean
+.PHONY: help build wheel demo test test-rust test-python test-full test-wheel lint lint-code audit typecheck bench chaos soak storm lock fmt fuzz asan loom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,20 +53,25 @@ test: test-rust test-python test-wheel ## Run every test
 test-rust: ## Run the Rust unit and property tests
 	cargo test --locked --quiet --no-default-features --lib
 
-test-python: build $(REF)/.stamp native ## Run the Python tests (both loops, both drivers)
+test-python: build $(REF)/.stamp peer ## Run the Python tests (both loops, both drivers)
 	$(BIN)/pytest -n 3
 
-test-full: build $(REF)/.stamp native ## Run the Python tests with every pair of loop and driver
+test-full: build $(REF)/.stamp peer ## Run the Python tests with every pair of loop and driver
 	$(BIN)/pytest -n 3 --full-matrix
 
 test-wheel: wheel ## Install the wheel in a clean environment and run the README's first script
 	$(BIN)/python tests/wheel_check.py dist
 
-.PHONY: native
-native: ## Build the async-nats yardstick and interoperability peer
-	cargo build --locked --quiet --release -p fastnats-native
+.PHONY: peer yardstick
+peer: ## Build the async-nats peer of the interoperability tests
+	cargo build --locked --quiet -p fastnats-native --bin peer
 
-lint: $(VENV)/.stamp audit ## Check formatting and lints, Rust and Python, and the dependencies
+yardstick: ## Build the async-nats yardstick of the benchmarks
+	cargo build --locked --quiet --release -p fastnats-native --bin yardstick
+
+lint: lint-code audit ## Check formatting and lints, Rust and Python, and the dependencies
+
+lint-code: $(VENV)/.stamp
 	cargo fmt --all --check
 	cargo clippy --locked --quiet --workspace --all-targets --no-default-features -- -D warnings
 	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --quiet -- -D warnings
@@ -88,7 +93,7 @@ fmt: $(VENV)/.stamp ## Format everything
 	$(BIN)/ruff format python tests examples benches
 	$(BIN)/ruff check --fix python tests examples benches
 
-bench: build $(REF)/.stamp native ## Run the paired benchmarks; table and plot go to benches/results/
+bench: build $(REF)/.stamp yardstick ## Run the paired benchmarks; table and plot go to benches/results/
 	$(PIP_QUIET) $(BIN)/pip install -q --require-hashes -r requirements/bench.txt
 	# As pip does when it installs a wheel; an editable install has no byte code otherwise.
 	$(BIN)/python -m compileall -q python/nats

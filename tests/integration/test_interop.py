@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import os
 import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,15 +14,10 @@ from conftest import Connect
 from nats import errors
 from nats.aio.msg import Msg
 from nats.embedded import Server
+from peer import PROGRAM
 from waiting import PATIENCE, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
-
-PROGRAM = (
-    Path(os.environ.get("CARGO_TARGET_DIR") or Path(__file__).parents[2] / "target")
-    / "release"
-    / "peer"
-)
 
 
 class Peer:
@@ -32,7 +25,7 @@ class Peer:
 
     def __init__(self, mode: str, server: Server, *options: str) -> None:
         if not PROGRAM.exists():
-            pytest.fail("the interoperability peer is missing: build it with `make native`")
+            pytest.fail("the interoperability peer is missing: build it with `make peer`")
         self._process = subprocess.Popen(
             [PROGRAM, mode, "--url", server.url, *options],
             stdout=subprocess.PIPE,

@@ -13,13 +13,8 @@ import pytest
 from conftest import Connect
 from nats.embedded import Server
 from nats.js import api, errors
+from peer import PROGRAM
 from waiting import within
-
-PROGRAM = (
-    Path(os.environ.get("CARGO_TARGET_DIR") or Path(__file__).parents[2] / "target")
-    / "release"
-    / "peer"
-)
 
 CHUNK = 128 * 1024
 SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3_000_001)
@@ -28,7 +23,7 @@ SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3_000_001)
 async def peer(server: Server, mode: str, *options: str) -> Any:
     """Have the other client do something with the bucket B, and return what it reports."""
     if not PROGRAM.exists():
-        pytest.fail("the interoperability peer is missing: build it with `make native`")
+        pytest.fail("the interoperability peer is missing: build it with `make peer`")
     command = [PROGRAM, mode, "--url", server.url, "--bucket", "B", *options]
     run = asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
     done = await within(run, 30)
