@@ -75,8 +75,8 @@ async def test_a_handshake_that_breaks_off_anywhere(
         Proxy(f"nats://127.0.0.1:{port(server, way)}") as proxy,
     ):
         nc = await connect(url(proxy.port, way), **options)
-        await nc.close()
         complete = proxy.bytes_to_client
+        await nc.close()
         # The last bytes may be a PING of the server's, which nobody misses.
         for count in range(1, complete - 100, 97):
             proxy.cut_after = count

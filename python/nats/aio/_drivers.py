@@ -97,9 +97,15 @@ class AsyncioDriver:
         # What came in the clear may be anybody's. Nothing more does: the transport is TLS's
         # before this coroutine first waits.
         self._core.clear_events()
-        transport = await asyncio.get_running_loop().start_tls(
-            self._transport, protocol, context, server_hostname=server_hostname
-        )
+        clear, self._transport = self._transport, None
+        try:
+            transport = await asyncio.get_running_loop().start_tls(
+                clear, protocol, context, server_hostname=server_hostname
+            )
+        except BaseException:
+            # Nobody is told any more when it is closed.
+            clear.abort()
+            raise
         if transport is None:
             raise ConnectionResetError(errno.ECONNRESET, "connection lost during the handshake")
         self._transport, self._protocol = transport, protocol

@@ -90,7 +90,7 @@ class ObjectWatcher:
             try:
                 info = api.ObjectInfo.from_response(json.loads(msg.data))
             except Exception as error:
-                await self._sub._report(error)
+                await self._sub._conn._report(error)
                 continue
             if not (self._ignore_deletes and info.deleted):
                 return info
