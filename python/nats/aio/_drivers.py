@@ -127,7 +127,9 @@ class AsyncioDriver:
     async def wait_closed(self) -> None:
         """After a graceful `close`: the transport has sent what it held, or was given up."""
         if self._is_closing:
-            await self._protocol.closed.wait()
+            closed = asyncio.get_running_loop().create_task(self._protocol.closed.wait())
+            await asyncio.wait({closed}, timeout=_LINGER + 1)
+            closed.cancel()
 
 
 class WireProtocol(asyncio.Protocol):
