@@ -1,6 +1,7 @@
 //! Requests that wait for their reply, and deadlines without a timer each.
 
 use std::collections::BTreeMap;
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -108,7 +109,7 @@ impl Requests {
     }
 
     /// Takes out the asynchronous publishes except those with the tokens `but`.
-    pub fn take_async_publishes(&mut self, but: &[u64]) -> Vec<Pending> {
+    pub fn take_async_publishes(&mut self, but: &HashSet<u64>) -> Vec<Pending> {
         self.take_publishes(|token, _| !but.contains(&token))
     }
 

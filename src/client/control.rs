@@ -19,7 +19,7 @@ use crate::protocol::Frame;
 /// A PING that waits for its PONG.
 pub struct Pinger {
     /// `None` for a keep-alive.
-    future: Option<Py<PyAny>>,
+    pub(super) future: Option<Py<PyAny>>,
     /// Asked for by the task that handles events: it can't wait behind itself.
     direct: bool,
 }

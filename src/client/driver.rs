@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::Connection;
-use crate::bridge::Doorbell;
+use crate::bridge::{Doorbell, reject};
 use crate::connection::link::Reading;
 use crate::connection::{Event, Link, LinkEnd, link, lock};
 use crate::errors;
@@ -110,7 +110,6 @@ impl Connection {
             }
             Driver::Asyncio(_) => return Err(PyRuntimeError::new_err("no link expected")),
         }
-        this.forget_pongs();
         if matches!(this.doorbell, Doorbell::Fd(_)) {
             this.watch(slf, &link)?;
         } else {
@@ -132,7 +131,6 @@ impl Connection {
                 *driver = Driver::Asyncio(Box::new(wire));
             }
         }
-        self.forget_pongs();
         Ok(epoch)
     }
 
@@ -148,6 +146,7 @@ impl Connection {
             Driver::Closed => None,
         };
         self.shared.attach();
+        self.forget_pongs(py)?;
         if let Some(link) = dropped {
             self.unwatch(py, &link)?;
         }
@@ -354,10 +353,14 @@ impl Connection {
         Ok(())
     }
 
-    /// PONGs that a lost connection owed will never come: their futures time out.
-    fn forget_pongs(&self) {
-        lock(&self.control).pongs.clear();
+    /// PONGs that a lost connection owed will never come: their futures time out at once.
+    fn forget_pongs(&self, py: Python<'_>) -> PyResult<()> {
+        let forgotten = std::mem::take(&mut lock(&self.control).pongs);
         self.pings_outstanding.store(0, Relaxed);
+        forgotten
+            .iter()
+            .filter_map(|pinger| pinger.future.as_ref())
+            .try_for_each(|future| reject(future.bind(py), errors::TimeoutError::new_err(())))
     }
 }
 

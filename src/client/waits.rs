@@ -1,5 +1,6 @@
 //! Awaiting replies and deadlines.
 
+use std::collections::HashSet;
 use std::time::Instant;
 
 use pyo3::intern;
@@ -155,7 +156,7 @@ impl Connection {
         lock(&self.requests).take(token)
     }
 
-    pub fn take_async_publishes(&self, but: &[u64]) -> Vec<Pending> {
+    pub fn take_async_publishes(&self, but: &HashSet<u64>) -> Vec<Pending> {
         lock(&self.requests).take_async_publishes(but)
     }
 
@@ -172,7 +173,7 @@ impl Connection {
     }
 
     /// Tokens of the requests that are still waiting to be written.
-    pub fn unsent_requests(&self) -> Vec<u64> {
+    pub fn unsent_requests(&self) -> HashSet<u64> {
         let requests = lock(&self.requests);
         self.shared.outbox.pending_replies(|reply| requests.token(reply))
     }

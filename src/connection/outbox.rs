@@ -1,5 +1,6 @@
 //! Pending output: filled by publishers, emptied by whoever writes to the socket.
 
+use std::collections::HashSet;
 use std::io;
 
 use tokio::sync::Notify;
@@ -274,7 +275,7 @@ impl Outbox {
     }
 
     /// What `token` makes of the reply subjects of the publishes that are still pending.
-    pub fn pending_replies(&self, token: impl Fn(&[u8]) -> Option<u64>) -> Vec<u64> {
+    pub fn pending_replies(&self, token: impl Fn(&[u8]) -> Option<u64>) -> HashSet<u64> {
         let pending = lock(&self.pending);
         encode::reply_subjects(&pending.commands).filter_map(token).collect()
     }

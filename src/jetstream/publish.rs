@@ -1,5 +1,7 @@
 //! Publishing to a stream: requests whose reply is an acknowledgement.
 
+use std::collections::HashSet;
+
 use pyo3::intern;
 use pyo3::prelude::*;
 
@@ -87,7 +89,7 @@ impl Connection {
     /// Fails the asynchronous publishes whose acknowledgement can't come any more: all that the
     /// lost connection had written, or (`all`) every one.
     fn fail_publishes(&self, py: Python<'_>, error: &Bound<'_, PyAny>, all: bool) -> PyResult<()> {
-        let unsent = if all { Vec::new() } else { self.unsent_requests() };
+        let unsent = if all { HashSet::new() } else { self.unsent_requests() };
         for pending in self.take_async_publishes(&unsent) {
             if let Some(future) = self.close_request(py, Some(pending))? {
                 let error = PyErr::from_value(error.call0()?);

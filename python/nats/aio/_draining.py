@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nats import errors
 
 from ._lifecycle import CLOSED, DRAINING_PUBS, DRAINING_SUBS, Lifecycle
+
+if TYPE_CHECKING:
+    from .subscription import Subscription
 
 # Clients that drain with nobody waiting: the loop itself doesn't keep tasks alive.
 _background: set[asyncio.Task[None]] = set()
@@ -40,14 +43,15 @@ class Draining(Lifecycle):
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.options["drain_timeout"]
         drained = asyncio.gather(
-            *(loop.create_task(sub._drain()) for sub in list(self._subs.values()))
+            *(loop.create_task(self._drain_subscription(sub)) for sub in list(self._subs.values()))
         )
         drained.add_done_callback(_retrieve)
         try:
             # The tasks have to start, and send their UNSUB, before the state changes.
             await asyncio.sleep(0)
-            self._status = DRAINING_SUBS
-            await asyncio.wait_for(drained, self.options["drain_timeout"])
+            if self.is_connected:
+                self._status = DRAINING_SUBS
+            await asyncio.wait_for(drained, max(0, deadline - loop.time()))
         except asyncio.TimeoutError:
             await self._error_cb(errors.DrainTimeoutError())
         except asyncio.CancelledError:
@@ -60,6 +64,16 @@ class Draining(Lifecycle):
                     await self.flush()
             finally:
                 await self._close(CLOSED)
+
+    async def _drain_subscription(self, sub: Subscription) -> None:
+        """Returns when everything is handled, also if the server doesn't answer."""
+        try:
+            await sub._drain()
+        except errors.Error as error:
+            if not self.is_closed:
+                await self._report(error)
+        if sub._ending is not None:
+            await asyncio.wait({sub._ending})
 
     async def _until_reconnected(self, deadline: float) -> None:
         """Where the connection was lost meanwhile: what handlers have published still has to

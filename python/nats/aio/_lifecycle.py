@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 from nats import errors
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
 _logger = logging.getLogger("nats.aio.client")
 
 DISCONNECTED, CONNECTED, CLOSED, RECONNECTING, CONNECTING, DRAINING_SUBS, DRAINING_PUBS = range(7)
+
+# Whose events the running task handles, or the task that has made it.
+_handling: ContextVar[object] = ContextVar("_handling", default=None)
 
 # Seconds that close() gives pending output to leave.
 _CLOSE_LINGER = 2.0
@@ -207,6 +211,7 @@ class Lifecycle:
     async def _read_loop(self) -> None:
         """Handles what the server sends besides messages, one event after the other."""
         core = self._native()
+        _handling.set(core)
         while True:
             try:
                 event = core.next_event()
@@ -304,9 +309,9 @@ class Lifecycle:
         :raises asyncio.TimeoutError: no PONG in time.
         """
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        # The task that handles events can't wait for one behind the event it handles.
-        direct = asyncio.current_task() is self._reading_task
-        self._native().ping(future, direct)
+        core = self._native()
+        # What handles an event can't wait for a PONG behind it.
+        core.ping(future, _handling.get() is core)
         await asyncio.wait_for(future, timeout)
 
     def _start_reconnecting(self) -> None:
@@ -351,10 +356,12 @@ class Lifecycle:
         if link is not None:
             await link.wait_closed()
         if do_cbs:
-            if self._disconnected_cb is not None:
-                await self._disconnected_cb()
-            if self._closed_cb is not None:
-                await self._closed_cb()
+            try:
+                if self._disconnected_cb is not None:
+                    await self._disconnected_cb()
+            finally:
+                if self._closed_cb is not None:
+                    await self._closed_cb()
         self._client_id = None
         self._client_ip = None
         self._resp_sub_prefix = None

@@ -19,18 +19,26 @@ class Reconnecting(Connecting):
         """Leaves the current server and connects anew; does nothing while not connected."""
         if not self.is_connected or not self.options["allow_reconnect"]:
             return
-        self._start_reconnecting()
+        self._start_reconnecting(graceful=True)
 
-    def _start_reconnecting(self) -> None:
+    def _start_reconnecting(self, graceful: bool = False) -> None:
         self._status = RECONNECTING
         self._native().hold()
         self._cancel(self._reconnection_task)
-        self._reconnection_task = asyncio.get_running_loop().create_task(self._attempt_reconnect())
+        self._reconnection_task = asyncio.get_running_loop().create_task(
+            self._attempt_reconnect(graceful)
+        )
 
-    async def _attempt_reconnect(self) -> None:
+    async def _attempt_reconnect(self, graceful: bool) -> None:
+        """
+        :param graceful: the connection works; what its transport still holds is to be sent.
+        """
         self._cancel(self._reading_task)
         self._cancel(self._ping_interval_task)
-        self._drop_link()
+        link = self._link
+        self._drop_link(graceful)
+        if graceful and link is not None:
+            await link.wait_closed()
         # Acknowledgements of what the lost connection has sent will not come.
         self._native().fail_publishes(errors.ConnectionReconnectingError, False)
         self._err = None

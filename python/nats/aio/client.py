@@ -340,7 +340,8 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks)
         ``error_cb`` gets a :class:`nats.errors.DrainTimeoutError`. New messages can be
         published until the subscriptions are drained.
 
-        Called in a handler it returns at once, and the client drains beside it.
+        Called in a handler, ``lame_duck_mode_cb``, ``discovered_server_cb`` or ``error_cb`` it
+        returns at once, and the client drains beside it.
 
         :raises nats.errors.ConnectionClosedError: the client is closed.
         :raises nats.errors.ConnectionReconnectingError: it isn't connected right now.
@@ -352,8 +353,10 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks)
         if self.is_connecting or self.is_reconnecting:
             raise errors.ConnectionReconnectingError
         self._native()
-        if any(sub._is_in_handler() for sub in self._subs.values()):
-            # A handler can't wait for its own end.
+        if asyncio.current_task() is self._reading_task or any(
+            sub._is_in_handler() for sub in self._subs.values()
+        ):
+            # A handler can't wait for its own end, nor the server's words for a callback's.
             self._begin_to_drain()
         else:
             await self._drain()

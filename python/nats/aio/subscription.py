@@ -234,10 +234,16 @@ class Subscription:
         # From now on another connection doesn't subscribe again.
         self._draining = True
         flushed = False
+        link = self._conn._link
         try:
             await self._conn._send_unsubscribe(self._id)
-            # The server has sent all messages of this subscription before it answers.
-            await self._conn.flush()
+            try:
+                # The server has sent all messages of this subscription before it answers.
+                await self._conn.flush()
+            except errors.FlushTimeoutError:
+                # Nor does a connection that is gone bring another one.
+                if self._conn._link is link:
+                    raise
             flushed = True
             if self._is_in_handler():
                 self._end_later(self._end_when_handled())

@@ -49,7 +49,7 @@ class KeyWatcher:
         # Without initial values no message will say that it is the last of them. Those that the
         # server has delivered already may still be behind its answer.
         delivered = info.delivered.consumer_seq if info.delivered else 0
-        if info.num_pending == 0 and sub._core.received == 0 and not delivered:
+        if info.num_pending == 0 and sub._core.stream_seq == 0 and not delivered:
             feed.mark_initialised()
 
     async def stop(self) -> None:

@@ -47,6 +47,7 @@ class Publishing(JetStreamManager):
         super().__init__(conn, prefix, timeout)
         self._window = AckWindow(publish_async_max_pending)
         self._sweep: Optional[asyncio.TimerHandle] = None
+        self._swept: Optional[Connection] = None
 
     async def publish(
         self,
@@ -128,7 +129,7 @@ class Publishing(JetStreamManager):
                 window.return_slot()
                 raise
             assert sent is not None
-        if self._sweep is None:
+        if self._swept is not core:
             self._fail_overdue(core, 0)
         future, room = sent
         if room is not None:
@@ -139,10 +140,14 @@ class Publishing(JetStreamManager):
         """Fails what was waiting the last time already. One timer of the loop for all: each
         waits for the context's timeout, and for twice that at most."""
         newest = core.fail_overdue_publishes(self._window, newest)
-        self._sweep = None
+        if self._sweep is not None:
+            # That of a connection before.
+            self._sweep.cancel()
+        self._sweep = self._swept = None
         if self._window.pending:
             loop = asyncio.get_running_loop()
             self._sweep = loop.call_later(self._timeout, self._fail_overdue, core, newest)
+            self._swept = core
 
     async def _publish_async_openly(
         self, subject: str, payload: bytes, wait_stall: Optional[float], headers: _Headers
@@ -160,7 +165,7 @@ class Publishing(JetStreamManager):
         inbox, token = core.open_publish(window, future, granted)
         future._core = core
         future._token = token
-        if self._sweep is None:
+        if self._swept is not core:
             self._fail_overdue(core, 0)
         try:
             await nc.publish(subject, payload, reply=inbox, headers=headers)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable
 
 from nats import errors
@@ -29,7 +30,8 @@ async def drain_all(subscriptions: Iterable[Subscription], timeout: float) -> bo
         return True
     done, late = await asyncio.wait(draining, timeout=timeout)
     for task in late:
-        await draining[task].unsubscribe()
+        with contextlib.suppress(errors.Error):
+            await draining[task].unsubscribe()
         task.cancel()
     # All are asked for theirs, else asyncio reports what nobody has looked at.
     failed = [error for error in [task.exception() for task in done] if error]
