@@ -1,0 +1,268 @@
+"""What is asked of a client without a connection, and what of it the next server hears."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from conftest import Connect
+from fake_server import FakeConnection, FakeServer
+from nats import errors
+from nats.aio.client import Client
+from nats.embedded import Server
+from scripted import TIMEOUT, admit, subscribed
+from waiting import EAGER, Events, eventually, within
+
+pytestmark = pytest.mark.usefixtures("driver")
+
+
+class Handshaking:
+    """Holds up handshakes between PING and PONG, and notes what comes behind them."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        """The connection to hold up; those before it are admitted."""
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
+        self.commands: list[tuple[bytes, ...]] = []
+        """All commands of that connection, and payloads."""
+
+    async def __call__(self, client: FakeConnection) -> None:
+        if client.index < self.index:
+            await admit(client)
+            await client.serve()
+        await client.send_info()
+        await client.expect(b"CONNECT ")
+        await client.expect(b"PING")
+        self.reached.set()
+        await self.go_on.wait()
+        await client.write(b"PONG\r\n")
+        while True:
+            command = tuple((await client.read_line(timeout=60)).split())
+            if command[0] == b"PUB":
+                command = (*command, await client.read_payload(int(command[-1])))
+            self.commands.append(command)
+            if command == (b"PING",):
+                await client.write(b"PONG\r\n")
+
+    async def until_ping(self) -> list[tuple[bytes, ...]]:
+        """The commands up to the first PING behind the handshake's."""
+        await eventually(lambda: (b"PING",) in self.commands, "a PING")
+        return self.commands
+
+
+async def use(nc: Any) -> None:
+    """Do everything that a client without a connection takes."""
+    made = await nc.subscribe("made", queue="group")
+    limited = await nc.subscribe("limited")
+    await limited.unsubscribe(limit=3)
+    ended = await nc.subscribe("ended", queue="group")
+    await ended.unsubscribe()
+    await nc.publish("data", b"UNSUB 1")
+    await within(nc.flush(timeout=30), 5)
+    with pytest.raises(errors.TimeoutError) as caught:
+        await within(nc.rtt(timeout=0.05))
+    assert type(caught.value) is errors.TimeoutError
+    assert (made.subject, ended.subject) == ("made", "ended")
+
+
+def used(first_sid: int) -> list[tuple[bytes, ...]]:
+    """What a server hears of `use` and a PING: every subscription once, and nothing of the one
+    that is over."""
+    made, limited = b"%d" % first_sid, b"%d" % (first_sid + 1)
+    return [
+        (b"SUB", b"made", b"group", made),
+        (b"SUB", b"limited", limited),
+        (b"UNSUB", limited, b"3"),
+        (b"PUB", b"data", b"7", b"UNSUB 1"),
+        (b"PING",),
+    ]
+
+
+async def test_while_connecting() -> None:
+    handshake = Handshaking(index=0)
+    async with FakeServer(handshake) as server:
+        nc = Client()
+        connecting = asyncio.create_task(nc.connect(server.url, **EAGER))
+        await within(handshake.reached.wait())
+        assert nc.is_connecting
+        await use(nc)
+        handshake.go_on.set()
+        await within(connecting)
+        await within(nc.flush())
+        assert await handshake.until_ping() == used(1)
+        await nc.close()
+
+
+@contextlib.asynccontextmanager
+async def without_connection(connect: Connect, handshake: Handshaking) -> AsyncIterator[Any]:
+    """A client that has lost its connection; it looks for another one when the body ends."""
+    async with FakeServer(handshake) as server:
+        lost, go_on = asyncio.Event(), asyncio.Event()
+        events = Events()
+
+        async def disconnected() -> None:
+            lost.set()
+            await go_on.wait()
+
+        nc = await connect(server, **{**events.callbacks, "disconnected_cb": disconnected}, **EAGER)
+        await subscribed(nc)
+        server.connections[0].abort()
+        await within(lost.wait())
+        assert nc.is_reconnecting
+        yield nc
+        go_on.set()
+        await events.wait("reconnected")
+        assert len(server.connections) == 2
+        await nc.close()
+
+
+async def test_while_reconnecting(connect: Connect) -> None:
+    handshake = Handshaking(index=1)
+    handshake.go_on.set()
+    async with without_connection(connect, handshake) as nc:
+        await use(nc)
+    assert await handshake.until_ping() == [(b"SUB", b"a", b"1"), *used(2)]
+
+
+async def test_during_the_handshake_with_the_next_server(connect: Connect) -> None:
+    handshake = Handshaking(index=1)
+    async with FakeServer(handshake) as server:
+        events = Events()
+        nc = await connect(server, **events.callbacks, **EAGER)
+        await subscribed(nc)
+        server.connections[0].abort()
+        await within(handshake.reached.wait())
+        assert nc.is_connecting
+        await use(nc)
+        handshake.go_on.set()
+        await events.wait("reconnected")
+        assert await handshake.until_ping() == [(b"SUB", b"a", b"1"), *used(2)]
+        assert len(server.connections) == 2
+        await nc.close()
+
+
+async def test_ending_a_subscription_before_and_after_a_connection_was_lost(
+    connect: Connect,
+) -> None:
+    """The lost connection's UNSUB, which it may not have got, and that of a limit."""
+    handshake = Handshaking(index=1)
+    async with FakeServer(handshake) as server:
+        events = Events()
+        nc = await connect(server, **events.callbacks, **EAGER)
+        first = await subscribed(nc)
+        second = await nc.subscribe("b")
+        await within(nc.flush())
+        await nc.force_reconnect()
+        await first.unsubscribe()
+        await within(handshake.reached.wait())
+        await second.unsubscribe()
+        handshake.go_on.set()
+        await events.wait("reconnected")
+        assert await handshake.until_ping() == [(b"PING",)]
+        await nc.close()
+
+
+async def test_a_group_member_that_left_meanwhile_gets_nothing(
+    server: Server, connect: Connect
+) -> None:
+    lost, go_on = asyncio.Event(), asyncio.Event()
+    events = Events()
+
+    async def disconnected() -> None:
+        lost.set()
+        await go_on.wait()
+
+    nc = await connect(**{**events.callbacks, "disconnected_cb": disconnected}, **EAGER)
+    other, sender = await connect(), await connect()
+    worker = await other.subscribe("jobs", queue="workers")
+    await within(other.flush())
+    await nc.force_reconnect()
+    await within(lost.wait())
+    member = await nc.subscribe("jobs", queue="workers")
+    await member.unsubscribe()
+    go_on.set()
+    await events.wait("reconnected")
+    await within(nc.flush())
+    for number in range(100):
+        await sender.publish("jobs", b"%d" % number)
+    await within(sender.flush())
+    await within(other.flush())
+    # With two members, half of them would be missing.
+    assert worker.pending_msgs == 100
+
+
+async def test_flush_after_force_reconnect(server: Server, connect: Connect) -> None:
+    events = Events()
+    nc = await connect(**events.callbacks, **EAGER)
+    sub = await subscribed(nc)
+    for round in range(1, 4):
+        await nc.force_reconnect()
+        await nc.publish("a", b"%d" % round)
+        # There is nobody to ask.
+        await within(nc.flush(timeout=30), 5)
+        assert nc.is_reconnecting
+        await events.wait("reconnected", round)
+        assert (await sub.next_msg(TIMEOUT)).data == b"%d" % round
+        await within(nc.flush(timeout=30), 5)
+    assert events.errors == []
+
+
+async def test_flush_while_no_server_is_there(server: Server, connect: Connect) -> None:
+    events = Events()
+    nc = await connect(max_reconnect_attempts=-1, **events.callbacks, **EAGER)
+    await server.akill()
+    await events.wait("disconnected")
+    await nc.publish("a")
+    await within(nc.flush(timeout=30), 5)
+    assert not nc.is_connected
+    assert nc.pending_data_size > 0
+
+
+async def test_a_flush_that_was_given_up_does_not_end_a_later_one(connect: Connect) -> None:
+    blocked, asked, answer = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def handler(client: FakeConnection) -> None:
+        if client.index == 0:
+            await admit(client)
+            # Reads no more, until the client has given up.
+            await blocked.wait()
+            client.abort()
+            return
+        await client.handshake()
+        is_important = False
+        while True:
+            line = await client.read_line(timeout=60)
+            if line.startswith(b"PUB "):
+                await client.read_payload(int(line.split()[-1]))
+                is_important = line.startswith(b"PUB important ")
+            elif line == b"PING" and is_important:
+                # Behind all answers that there were.
+                await client.send_message("a", 1, b"asked")
+                asked.set()
+                await answer.wait()
+                await client.write(b"PONG\r\n")
+            elif line == b"PING":
+                await client.write(b"PONG\r\n")
+
+    async with FakeServer(handler) as server:
+        events = Events()
+        nc = await connect(server, pending_size=1 << 30, **events.callbacks, **EAGER)
+        sub = await subscribed(nc)
+        for _ in range(16):
+            await nc.publish("bulk", bytes(1_000_000))
+        with pytest.raises(errors.FlushTimeoutError):
+            await nc.flush(0.1)
+        blocked.set()
+        await events.wait("reconnected")
+        await nc.publish("important", b"x")
+        flushing = asyncio.create_task(nc.flush())
+        await within(asked.wait())
+        assert (await sub.next_msg(TIMEOUT)).data == b"asked"
+        assert not flushing.done()
+        answer.set()
+        await within(flushing)
+        await nc.close()
