@@ -140,8 +140,10 @@ async def test_close_while_draining(server: Server, connect: Connect) -> None:
     await eventually(lambda: nc.is_draining)
     await within(nc.close())
     assert nc.is_closed
+    # Long before `drain_timeout`.
     await within(draining, 5)
     assert events.names == ["disconnected", "closed"]
+    assert events.errors == []
     assert nc.is_closed
 
 

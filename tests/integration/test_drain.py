@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from conftest import Connect
+from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Server
 from proxy import Proxy
+from scripted import admit
+from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -295,3 +298,110 @@ async def test_drain_of_a_group_member_under_load_loses_nothing(connect: Connect
     assert counts["leaving"] == left_with, "nothing is handled after the drain"
     assert counts["leaving"] + counts["staying"] == total
     assert counts["staying"] > 0
+
+
+class Busy:
+    """A handler that publishes a result when it may."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def subscribe(self, nc: Any) -> Any:
+        async def handler(msg: Any) -> None:
+            self.started.set()
+            await self.go_on.wait()
+            await nc.publish("result", msg.data)
+
+        sub = await nc.subscribe("data", cb=handler)
+        await within(nc.flush())
+        return sub
+
+
+@pytest.mark.parametrize("how", ["close", "unsubscribe"])
+async def test_a_drain_that_is_cut_short(connect: Connect, how: str) -> None:
+    nc = await connect()
+    busy = Busy()
+    sub = await busy.subscribe(nc)
+    # One is being handled, and the others wait for it.
+    await publish(nc, 3)
+    await within(busy.started.wait())
+    draining = asyncio.ensure_future(sub.drain())
+    await eventually(lambda: sub._draining)
+    await within(nc.flush())
+    assert not draining.done()
+    await within(nc.close() if how == "close" else sub.unsubscribe())
+    await within(draining, 5)
+    assert len(nc._subs) == 0
+    assert nc.is_closed == (how == "close")
+
+
+class ServerThatGoes:
+    """Its first connection ends when a test aborts it, later ones begin when it is back."""
+
+    def __init__(self) -> None:
+        self.is_back = asyncio.Event()
+        self.results: list[bytes] = []
+
+    async def __call__(self, client: FakeConnection) -> None:
+        if client.index == 0:
+            await admit(client)
+            await client.send_message("data", 1, b"x")
+            await client.serve()
+        await self.is_back.wait()
+        await client.handshake()
+        subject, _, payload = await client.expect_publish()
+        assert subject == "result"
+        self.results.append(payload)
+        await client.serve()
+
+
+async def drain_and_lose(nc: Any, server: FakeServer, events: Events) -> asyncio.Future[None]:
+    """Begin to drain a client, whose connection ends before its handler does."""
+    busy = Busy()
+    await busy.subscribe(nc)
+    await within(busy.started.wait())
+    draining = asyncio.ensure_future(nc.drain())
+    await eventually(lambda: nc.is_draining)
+    await within(nc.flush())
+    server.connections[0].abort()
+    await events.wait("disconnected")
+    busy.go_on.set()
+    await eventually(lambda: not nc._subs)
+    return draining
+
+
+async def test_what_handlers_publish_after_a_connection_was_lost_arrives(
+    connect: Connect,
+) -> None:
+    script = ServerThatGoes()
+    async with FakeServer(script) as server:
+        events = Events()
+        nc = await connect(server, **events.callbacks, **EAGER)
+        draining = await drain_and_lose(nc, server, events)
+        await server.wait_connections(2)
+        assert not draining.done()
+        script.is_back.set()
+        await within(draining)
+        assert script.results == [b"x"]
+        assert nc.is_closed
+        # The second disconnection is the end.
+        assert events.names == ["disconnected", "reconnected", "disconnected", "closed"]
+        assert errors.DrainTimeoutError not in map(type, events.errors)
+
+
+async def test_a_server_that_does_not_come_back_ends_a_drain(connect: Connect) -> None:
+    async with FakeServer(ServerThatGoes()) as server:
+        events = Events()
+        nc = await connect(
+            server,
+            drain_timeout=0.5,
+            max_reconnect_attempts=-1,
+            **events.callbacks,
+            **{**EAGER, "connect_timeout": 60},
+        )
+        draining = await drain_and_lose(nc, server, events)
+        await within(draining)
+        assert [type(error) for error in events.errors].count(errors.DrainTimeoutError) == 1
+        assert nc.is_closed
+        assert events.count("closed") == 1

@@ -152,6 +152,15 @@ async def test_a_seed_that_is_damaged(server: Server, tmp_path: Path) -> None:
         assert_hidden("".join(traceback.format_exception(refused.value)), [damaged, seed])
 
 
+async def test_headers_of_a_websocket(server: Server, connect: Connect) -> None:
+    """They are for proxies, which may ask for a password, too."""
+    headers = {"Authorization": ["Bearer s3cr3t"]}
+    nc = await connect(ws_connection_headers=headers)
+    assert_hidden(shown(nc) + f"{nc.options}", ["s3cr3t"])
+    assert nc.options["ws_connection_headers"] == headers
+    assert "ws_connection_headers" in repr(nc.options)
+
+
 def test_the_values_are_still_there(server: Server) -> None:
     """Hidden from sight, not from the program."""
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from carriers import CARRIERS, carrier
 from conftest import Connect
 from nats import errors
 from nats.embedded import Server
@@ -44,6 +46,50 @@ async def test_threads_publish_in_order(server: Server, connect: Connect) -> Non
     assert received == {place: list(range(each)) for place in range(threads + 1)}
     assert nc.stats["out_msgs"] == (threads + 1) * each
     assert nc.is_connected
+
+
+@pytest.mark.parametrize("way", CARRIERS)
+async def test_large_payloads_of_threads_stay_whole(
+    connect: Connect, tmp_path: Path, way: str
+) -> None:
+    size, each = 300_000, 20
+    received: list[int] = []
+    torn: list[bytes] = []
+
+    async def handler(msg: Any) -> None:
+        letter = msg.data[:1]
+        if msg.data == letter * size:
+            received.append(letter[0])
+        else:
+            torn.append(msg.data)
+
+    async with carrier(way, tmp_path) as (_, url, options):
+        listener = await connect(url, **options)
+        await listener.subscribe("data", cb=handler)
+        await within(listener.flush())
+        # Threads don't wait for room.
+        nc = await connect(url, **options, pending_size=1 << 30)
+
+        async def publish(letter: bytes) -> None:
+            for _ in range(each):
+                await nc.publish("data", letter * size)
+                await asyncio.sleep(0.001)
+
+        await within(
+            asyncio.gather(
+                asyncio.to_thread(asyncio.run, publish(b"a")),
+                asyncio.to_thread(asyncio.run, publish(b"b")),
+                publish(b"c"),
+            ),
+            30,
+        )
+        await eventually(lambda: len(received) + len(torn) == 3 * each, "all messages arrive", 30)
+        assert torn == []
+        assert sorted(received) == sorted(b"abc" * each)
+        assert nc.stats["reconnects"] == 0
+        assert nc.is_connected
+        await nc.close()
+        await listener.close()
 
 
 async def test_a_message_of_a_thread_leaves_at_once(server: Server, connect: Connect) -> None:

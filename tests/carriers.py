@@ -1,0 +1,34 @@
+"""Servers reached over plain TCP, TLS or WebSocket, for tests of what all have in common."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from nats.embedded import Server
+from tls import HOSTS, local, make_certificates
+
+CARRIERS = ["tcp", "tls", "ws"]
+
+
+@contextlib.asynccontextmanager
+async def carrier(way: str, directory: Path) -> AsyncIterator[tuple[Server, str, dict[str, Any]]]:
+    """A server, the URL under which it is reached in this way, and connect options for that.
+
+    Args:
+        way: One of ``CARRIERS``.
+        directory: Where certificates may be written.
+    """
+    if way == "tls":
+        certificates = make_certificates(directory)
+        async with Server(config=certificates.server_config(*HOSTS)) as server:
+            yield server, local(server), {"tls": certificates.context()}
+    elif way == "ws":
+        config = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
+        async with Server(config=config) as server:
+            yield server, server.listeners["websocket"][0], {}
+    else:
+        async with Server() as server:
+            yield server, server.url, {}
