@@ -266,11 +266,22 @@ class FakeServer:
         for connection in self.connections:
             connection.abort()
         await self._server.wait_closed()
-        # The transports report their end through the loop.
-        await asyncio.sleep(0)
+        await self._retrieve_ends()
         # A body that failed did so because of the script more often than not; show both.
         if self._errors and (exc is None or isinstance(exc, Exception)):
             raise self._errors[0] from exc
+
+    async def _retrieve_ends(self) -> None:
+        # A client that hung up with data unread leaves a ConnectionResetError in a future of the
+        # stream's protocol. The protocol's finalizer takes it, but in a cycle of garbage that of
+        # the future may run first, and tell the loop of an exception that nobody has retrieved.
+        ends = [asyncio.ensure_future(each.writer.wait_closed()) for each in self.connections]
+        # The transports report their end through the loop.
+        await asyncio.sleep(0)
+        # After a TLS handshake that failed the protocol never hears of the end.
+        for end in ends:
+            end.cancel()
+        await asyncio.gather(*ends, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = FakeConnection(self, len(self.connections), reader, writer)

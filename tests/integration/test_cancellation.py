@@ -143,6 +143,38 @@ async def test_while_the_connection_stands_still(
         await nc.close()
 
 
+@pytest.mark.parametrize("name", ["flush", "rtt"])
+async def test_cancelled_as_the_answer_arrives(server: Server, connect: Connect, name: str) -> None:
+    nc = await connect()
+    await serve(nc)
+    async with nothing_stays(nc):
+        for turns in range(1, 4):
+            # Answered just before the operation, mostly by what comes in the same turn.
+            answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+            nc._core.ping(answer, False)
+            task = asyncio.ensure_future(OPERATIONS[name](nc))
+            await within(answer)
+            for _ in range(turns - 1):
+                await asyncio.sleep(0)
+            is_in_time = task.cancel()
+            await ended(task)
+            assert task.cancelled() == is_in_time
+
+
+@pytest.mark.parametrize("name", list(OPERATIONS))
+async def test_no_cancellation_is_forgotten(server: Server, connect: Connect, name: str) -> None:
+    nc = await connect()
+    await serve(nc)
+    async with nothing_stays(nc):
+        for turns in TURNS:
+            task = asyncio.ensure_future(OPERATIONS[name](nc))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            is_in_time = task.cancel()
+            await ended(task)
+            assert task.cancelled() == is_in_time
+
+
 @pytest.mark.parametrize("old_style", [False, True], ids=["new", "old"])
 async def test_first_request(server: Server, connect: Connect, old_style: bool) -> None:
     """The first one also subscribes to the inbox that all requests share."""

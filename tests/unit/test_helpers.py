@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
+import struct
 import time
 from collections.abc import AsyncIterator
 
@@ -198,3 +200,23 @@ async def test_proxy_without_a_server(closed_port: int) -> None:
     ):
         with contextlib.suppress(ConnectionResetError):
             assert await asyncio.wait_for(reader.read(), 5) == b""
+
+
+async def test_fake_server_retrieves_how_connections_ended() -> None:
+    async def greet(client: FakeConnection) -> None:
+        await client.send_info()
+        await client.wait_closed()
+
+    async with FakeServer(greet) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        connection = await server.wait_connections(1)
+        end = connection.writer._protocol._get_close_waiter(connection.writer)  # type: ignore[attr-defined]
+        # A reset instead of an orderly end.
+        sock = writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        writer.transport.abort()
+        await asyncio.wait([end], timeout=10)
+        # Not yet: only the future knows, and would tell the loop.
+        assert end._log_traceback
+    assert not end._log_traceback
+    assert isinstance(end.exception(), ConnectionResetError)

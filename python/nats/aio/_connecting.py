@@ -10,10 +10,11 @@ from nats import errors
 
 from ._drivers import DRIVERS, AsyncioDriver, Driver
 from ._info import parse_info
-from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle, within
+from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle
 from ._options import connect_command
 from ._servers import WEBSOCKET, Srv
 from ._types import PING_PROTO
+from ._waits import within
 
 if TYPE_CHECKING:
     import ssl
@@ -162,7 +163,12 @@ class Connecting(Lifecycle):
         return AsyncioDriver(self._native(), 0 if self.options["tls_handshake_first"] else 1)
 
     async def _open_link(self, link: Driver, server: Srv) -> None:
-        await within(link.open(server.uri), self.options["connect_timeout"])
+        try:
+            await within(link.open(server.uri), self.options["connect_timeout"])
+        except BaseException:
+            # It may be open all the same: cancelled, or too late, by a turn of the loop.
+            link.close(graceful=False)
+            raise
         self._link = link
         self._check_not_shut_down()
 

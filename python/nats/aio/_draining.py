@@ -8,18 +8,13 @@ from typing import TYPE_CHECKING, Any
 from nats import errors
 
 from ._lifecycle import CLOSED, DRAINING_PUBS, DRAINING_SUBS, Lifecycle
+from ._waits import retrieve
 
 if TYPE_CHECKING:
     from .subscription import Subscription
 
 # Clients that drain with nobody waiting: the loop itself doesn't keep tasks alive.
 _background: set[asyncio.Task[None]] = set()
-
-
-def _retrieve(outcome: asyncio.Future[Any]) -> None:
-    """Looks at an outcome that nobody may be left to look at."""
-    if not outcome.cancelled():
-        outcome.exception()
 
 
 class Draining(Lifecycle):
@@ -45,12 +40,13 @@ class Draining(Lifecycle):
         drained = asyncio.gather(
             *(loop.create_task(self._drain_subscription(sub)) for sub in list(self._subs.values()))
         )
-        drained.add_done_callback(_retrieve)
+        drained.add_done_callback(retrieve)
         try:
             # The tasks have to start, and send their UNSUB, before the state changes.
             await asyncio.sleep(0)
             if self.is_connected:
                 self._status = DRAINING_SUBS
+            # That it forgets a cancellation does no harm: that ends the wait and nothing else.
             await asyncio.wait_for(drained, max(0, deadline - loop.time()))
         except asyncio.TimeoutError:
             await self._error_cb(errors.DrainTimeoutError())

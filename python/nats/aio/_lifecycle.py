@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
@@ -24,6 +23,7 @@ from ._servers import ReconnectToServerHandler, Srv, discovered_servers
 from ._stats import Stats
 from ._types import Callback, ErrorCallback
 from ._unconnected import Unconnected
+from ._waits import outcome, within
 from .errors import ErrStaleConnection
 
 if TYPE_CHECKING:
@@ -43,25 +43,6 @@ _CLOSE_LINGER = 2.0
 async def _default_error_callback(ex: Exception) -> None:
     """Logs errors for which there is no `error_cb`."""
     _logger.error("nats: encountered error", exc_info=ex)
-
-
-async def within(coroutine: Coroutine[Any, Any, Any], timeout: float) -> Any:
-    """As `asyncio.wait_for`, which before Python 3.12 forgets that it was cancelled when the
-    coroutine ends in the same turn of the loop.
-
-    :raises asyncio.TimeoutError: not done after `timeout` seconds.
-    """
-    task = asyncio.get_running_loop().create_task(coroutine)
-    try:
-        done, _ = await asyncio.wait({task}, timeout=timeout)
-    except BaseException:
-        task.cancel()
-        raise
-    if not done:
-        task.cancel()
-        await asyncio.wait({task})
-        raise asyncio.TimeoutError
-    return task.result()
 
 
 class Lifecycle:
@@ -312,7 +293,7 @@ class Lifecycle:
         core = self._native()
         # What handles an event can't wait for a PONG behind it.
         core.ping(future, _handling.get() is core)
-        await asyncio.wait_for(future, timeout)
+        await outcome(future, timeout)
 
     def _start_reconnecting(self) -> None:
         raise AssertionError("Reconnecting implements this")
@@ -388,7 +369,7 @@ class Lifecycle:
         core.kick()
         if core.pending_size > 0:
             try:
-                await asyncio.wait_for(core.room(0), _CLOSE_LINGER)
+                await outcome(core.room(0), _CLOSE_LINGER)
             except asyncio.TimeoutError:
                 pass
 

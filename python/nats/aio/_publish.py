@@ -9,6 +9,7 @@ from typing import Any, Optional
 from nats import errors
 
 from ._lifecycle import Lifecycle
+from ._waits import outcome
 
 
 class Publishing(Lifecycle):
@@ -48,7 +49,7 @@ class Publishing(Lifecycle):
 
     async def _wait_for_room(self, room: asyncio.Future[None]) -> None:
         try:
-            await asyncio.wait_for(room, self._flush_timeout)
+            await outcome(room, self._flush_timeout)
         except asyncio.TimeoutError:
             await self._error_cb(errors.FlushTimeoutError())
 

@@ -11,6 +11,7 @@ from nats.nuid import NUID
 
 from ._publish import Publishing
 from ._types import DEFAULT_INBOX_PREFIX, NO_RESPONDERS_STATUS
+from ._waits import within
 
 if TYPE_CHECKING:
     from .msg import Msg
@@ -138,7 +139,7 @@ class Requests(Publishing):
 
         try:
             await sub.unsubscribe(limit=1)
-            msg = await asyncio.wait_for(exchange(), timeout)
+            msg = await within(exchange(), timeout)
         except BaseException as error:
             future.cancel()
             if not self.is_closed and not self.is_draining:

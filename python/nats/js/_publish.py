@@ -178,9 +178,9 @@ class Publishing(JetStreamManager):
         slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._window.wait_for_slot(slot)
         try:
-            await asyncio.wait_for(slot, timeout)
+            await outcome(slot, timeout)
         except BaseException as error:
-            if slot.done() and not slot.cancelled():
+            if slot.done() and not slot.cancelled() and slot.exception() is None:
                 self._window.return_slot()
             if isinstance(error, asyncio.TimeoutError):
                 raise TooManyStalledMsgsError from None
