@@ -208,7 +208,7 @@ async def test_fake_server_retrieves_how_connections_ended() -> None:
         await client.wait_closed()
 
     async with FakeServer(greet) as server:
-        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
         connection = await server.wait_connections(1)
         end = connection.writer._protocol._get_close_waiter(connection.writer)  # type: ignore[attr-defined]
         # A reset instead of an orderly end.

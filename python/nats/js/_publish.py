@@ -8,6 +8,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from nats._core import AckWindow, Connection
+from nats.aio._waits import outcome
 from nats.errors import NoRespondersError
 from nats.js import api
 from nats.js.errors import NoStreamResponseError, TooManyStalledMsgsError
