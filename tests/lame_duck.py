@@ -108,8 +108,14 @@ class Flusher(Worker):
             self.sent += 1
             payloads.append(f"{self.name} {self.sent}".encode())
             await self.client.publish("core", payloads[-1])
+        failures = len(self.outages)
         await self.attempt(self.client.flush(timeout=1))
-        if (self.client.client_id, self.client.stats["reconnects"]) == connection:
+        # While disconnected it returns without having asked anybody.
+        if (
+            len(self.outages) == failures
+            and self.client.is_connected
+            and (self.client.client_id, self.client.stats["reconnects"]) == connection
+        ):
             self.flushed.update(payloads)
             self.done += 1
 

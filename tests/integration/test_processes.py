@@ -402,5 +402,5 @@ def test_exit_with_open_connections(server: Server, driver: str, loop_lines: str
 def test_exit_while_connecting(server: Server, driver: str, loop_lines: str) -> None:
     source = loop_lines + EXIT.replace("sys.argv[2]", repr("dials"))
     # Several times: it is a race between the interpreter's end and the answers.
-    for _ in range(25):
+    for _ in range(10):
         assert_ends_at_once(source, server, driver)
