@@ -33,8 +33,8 @@ _logger = logging.getLogger("nats.aio.client")
 
 DISCONNECTED, CONNECTED, CLOSED, RECONNECTING, CONNECTING, DRAINING_SUBS, DRAINING_PUBS = range(7)
 
-# Whose events the running task handles, or the task that has made it.
-_handling: ContextVar[object] = ContextVar("_handling", default=None)
+# Whose events the running task handles, or the task that has made it was handling.
+handling: ContextVar[object] = ContextVar("handling", default=None)
 
 # Seconds that close() gives pending output to leave.
 _CLOSE_LINGER = 2.0
@@ -192,7 +192,7 @@ class Lifecycle:
     async def _read_loop(self) -> None:
         """Handles what the server sends besides messages, one event after the other."""
         core = self._native()
-        _handling.set(core)
+        handling.set(core)
         while True:
             try:
                 event = core.next_event()
@@ -292,7 +292,7 @@ class Lifecycle:
         future: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         core = self._native()
         # What handles an event can't wait for a PONG behind it.
-        core.ping(future, _handling.get() is core)
+        core.ping(future, handling.get() is core)
         await outcome(future, timeout)
 
     def _start_reconnecting(self) -> None:

@@ -8,7 +8,7 @@ from random import shuffle
 from nats import errors
 
 from ._connecting import Connecting
-from ._lifecycle import CLOSED, RECONNECTING
+from ._lifecycle import CLOSED, RECONNECTING, handling
 from ._servers import ReconnectToServerHandler, Server
 
 
@@ -33,6 +33,8 @@ class Reconnecting(Connecting):
         """
         :param graceful: the connection works; what its transport still holds is to be sent.
         """
+        # Made by the task that handles events, often, but not waited for by it.
+        handling.set(None)
         self._cancel(self._reading_task)
         self._cancel(self._ping_interval_task)
         link = self._link
