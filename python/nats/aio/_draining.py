@@ -75,11 +75,12 @@ class Draining(Lifecycle):
         """Where the connection was lost meanwhile: what handlers have published still has to
         reach a server."""
         loop = asyncio.get_running_loop()
-        while not (self.is_connected or self.is_closed):
+        # Past its end the deadline has been reported.
+        while loop.time() < deadline and not (self.is_connected or self.is_closed):
             task = self._reconnection_task
             if task is None or task.done():
                 return
-            done, _ = await asyncio.wait({task}, timeout=max(0, deadline - loop.time()))
+            done, _ = await asyncio.wait({task}, timeout=deadline - loop.time())
             if not done:
                 await self._report(errors.DrainTimeoutError())
                 return
