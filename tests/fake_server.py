@@ -46,6 +46,7 @@ class FakeConnection:
         """0 for the first connection the server accepted."""
         self.reader = reader
         self.writer = writer
+        self.clear_writer = writer
         self.connect_options: dict[str, Any] = {}
         """What the client sent with CONNECT."""
         self.lines: list[bytes] = []
@@ -127,6 +128,8 @@ class FakeConnection:
         protocol = asyncio.StreamReaderProtocol(reader)
         transport = await loop.start_tls(self.writer.transport, protocol, context, server_side=True)
         assert transport is not None
+        # Kept: it would complain that nobody has closed it.
+        self.clear_writer = self.writer
         self.reader = reader
         self.writer = asyncio.StreamWriter(transport, protocol, reader, loop)
 

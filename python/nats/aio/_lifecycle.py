@@ -332,6 +332,8 @@ class Lifecycle:
             if was_connected and self._core.pending_size > 0:
                 await self._write_pending()
         finally:
+            # An attempt to connect may have taken another step meanwhile.
+            self._status = CLOSED
             # Also when close() is cancelled: nobody could close what it leaves.
             self._tear_down(for_good=do_cbs)
         if link is not None:
