@@ -218,3 +218,32 @@ async def test_closing_in_error_cb_while_reconnecting_is_for_good(connect: Conne
         assert events.count("closed") == 1
         assert len(server.connections) == 2
         await assert_nothing_runs()
+
+
+@pytest.mark.parametrize("how", ["close", "drain"])
+async def test_a_callback_that_fails_while_closing(connect: Connect, how: str) -> None:
+    """Who closes hears of it, and the other callback is called all the same."""
+    async with FakeServer() as server:
+        events = Events()
+        nc = await connect(server, **{**events.callbacks, "disconnected_cb": fail})
+        await subscribed(nc)
+        with pytest.raises(ValueError, match=COMPLAINT):
+            await within(nc.close() if how == "close" else nc.drain())
+        assert events.names == ["closed"]
+        assert nc.is_closed
+        await assert_nothing_runs()
+        await within(nc.close())
+        assert events.names == ["closed"]
+
+
+async def test_a_callback_that_fails_when_a_server_ends_a_client(connect: Connect) -> None:
+    """Nobody closes then; reconnecting isn't allowed."""
+    async with FakeServer() as server:
+        events = Events()
+        options = {**events.callbacks, "disconnected_cb": fail}
+        nc = await connect(server, allow_reconnect=False, **options)
+        server.connections[0].close()
+        await events.wait("closed")
+        assert nc.is_closed
+        await assert_nothing_runs()
+        assert events.names == ["closed"]

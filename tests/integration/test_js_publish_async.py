@@ -445,3 +445,19 @@ async def test_closed_while_reconnecting(js_server: Server, connect: Connect) ->
     await within(nc.close())
     assert count(await outcomes(buffered), errors.ConnectionClosedError) == 50
     assert_nothing_waits(nc, js)
+
+
+async def test_a_context_used_on_with_another_connection(
+    js_server: Server, connect: Connect
+) -> None:
+    nc, _ = await begin(connect)
+    js = nc.jetstream(timeout=0.2)
+    await js.publish_async("s.a", b"x")
+    await within(nc.close())
+    await nc.connect(js_server.url)
+    # Somebody listens who doesn't answer.
+    await nc.subscribe("silent")
+    assert (await within(await js.publish_async("s.a", b"x"))).seq >= 2
+    futures = [await js.publish_async("silent", b"x") for _ in range(3)]
+    assert [type(each) for each in await outcomes(futures)] == [errors.TimeoutError] * 3
+    assert_nothing_waits(nc, js)
