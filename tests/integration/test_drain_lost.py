@@ -10,6 +10,7 @@ import pytest
 from conftest import Connect
 from fake_server import FakeConnection, FakeServer
 from nats import errors
+from nats.aio.client import Client
 from nats.embedded import Server
 from scripted import admit
 from waiting import EAGER, Events, eventually, within
@@ -128,6 +129,37 @@ async def test_a_server_that_is_restarted_while_a_client_drains(
     assert gated.handled == MESSAGES
     assert errors.DrainTimeoutError not in map(type, events.errors)
     assert nc.is_closed
+
+
+async def test_a_server_that_does_not_answer_a_drain(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def handler(client: FakeConnection) -> None:
+        await admit(client)
+        for payload in MESSAGES:
+            await client.send_message("data", 1, payload)
+        await client.expect(b"UNSUB 1")
+        await client.expect(b"PING")
+        # That of the end, when everything is handled.
+        await client.expect(b"PING")
+        await client.write(b"PONG\r\nPONG\r\n")
+        await client.serve()
+
+    monkeypatch.setattr(Client.flush, "__defaults__", (0.2,))
+    async with FakeServer(handler) as server:
+        events = Events()
+        nc = await connect(server, drain_timeout=60, **events.callbacks)
+        gated = Gated()
+        await nc.subscribe("data", cb=gated.handler)
+        await within(nc.flush(5))
+        draining = asyncio.ensure_future(nc.drain())
+        await events.wait_error(errors.FlushTimeoutError)
+        monkeypatch.setattr(Client.flush, "__defaults__", (10,))
+        gated.go_on.set()
+        await within(draining, SOON)
+        assert gated.handled == MESSAGES
+        assert [type(error) for error in events.errors] == [errors.FlushTimeoutError]
+        assert nc.is_closed
 
 
 @pytest.mark.parametrize("how", ["lost", "given up", "closed"])

@@ -451,10 +451,11 @@ async def test_a_context_used_on_with_another_connection(
     js_server: Server, connect: Connect
 ) -> None:
     nc, _ = await begin(connect)
-    js = nc.jetstream(timeout=0.2)
-    await js.publish_async("s.a", b"x")
+    js = nc.jetstream(timeout=0.5)
+    lost = await js.publish_async("s.a", b"x")
     await within(nc.close())
-    await nc.connect(js_server.url)
+    await outcomes([lost])
+    await nc.connect(js_server.url, **EAGER)
     # Somebody listens who doesn't answer.
     await nc.subscribe("silent")
     assert (await within(await js.publish_async("s.a", b"x"))).seq >= 2

@@ -205,6 +205,9 @@ class Lifecycle:
                 return
             except Exception as error:
                 _logger.error("nats: encountered error", exc_info=error)
+                if self.is_closed:
+                    # By this task, which nobody else ends; a callback has failed at that.
+                    return
 
     async def _process_event(self, kind: str, value: Any) -> bool:
         """Handles one event; true if it has ended the connection."""
