@@ -77,7 +77,6 @@ async def test_draining_in_a_callback(connect: Connect, callback: str) -> None:
         assert nc.is_closed
         assert events.errors == []
         assert events.count("closed") == 1
-        await within(server.connections[0].wait_closed())
 
 
 async def test_a_server_that_leaves_is_left_in_order(server: Server, connect: Connect) -> None:
