@@ -353,8 +353,16 @@ async def stored_in(js: Any, stream: str) -> dict[int, tuple[str, bytes]]:
     info = await js.stream_info(stream)
     sub = await js.pull_subscribe(">", stream=stream)
     stored: dict[int, tuple[str, bytes]] = {}
+    deadline = time.monotonic() + ELECTION
     while len(stored) < info.state.messages:
-        for msg in await sub.fetch(500, timeout=TIMEOUT):
+        try:
+            messages = await sub.fetch(500, timeout=TIMEOUT)
+        except ServiceUnavailableError:
+            # In a cluster that has lost a server, the new consumer may have no leader yet.
+            assert time.monotonic() < deadline, f"no consumer of {stream} answers"
+            await asyncio.sleep(0.1)
+            continue
+        for msg in messages:
             stored[msg.metadata.sequence.stream] = (msg.subject, msg.data)
             await msg.ack()
     await sub.unsubscribe()

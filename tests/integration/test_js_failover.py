@@ -30,7 +30,8 @@ from nats import errors
 from nats.embedded import Cluster, Server
 from waiting import EAGER, Events, eventually
 
-pytestmark = pytest.mark.usefixtures("driver")
+# An election in a busy cluster may take many seconds, and there are several.
+pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(120)]
 
 # Seconds that a single server stays away.
 ABSENCE = 0.3
