@@ -39,6 +39,9 @@ target/tools/.cargo-deny-$(DENY_VERSION):
 
 build: $(VENV)/.stamp ## Build the extension (release) into the virtual environment
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	# As pip does when it installs a wheel: an editable install has no byte code otherwise, and
+	# many tests and the benchmarks start one interpreter after the other.
+	$(BIN)/python -m compileall -q python/nats
 
 wheel: $(VENV)/.stamp ## Build a wheel into dist/
 	$(BIN)/maturin build --release --locked --quiet --out dist
@@ -95,8 +98,6 @@ fmt: $(VENV)/.stamp ## Format everything
 
 bench: build $(REF)/.stamp yardstick ## Run the paired benchmarks; table and plot go to benches/results/
 	$(PIP_QUIET) $(BIN)/pip install -q --require-hashes -r requirements/bench.txt
-	# As pip does when it installs a wheel; an editable install has no byte code otherwise.
-	$(BIN)/python -m compileall -q python/nats
 	$(BIN)/python benches/run.py
 
 # ARGS="--seed 1 --rounds 100" replays a run.
