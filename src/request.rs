@@ -1,7 +1,6 @@
 //! Requests that wait for their reply, and deadlines without a timer each.
 
-use std::collections::BTreeMap;
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;

@@ -195,8 +195,7 @@ impl WebSocketCodec {
 
     /// Says good-bye, if there is somebody to say it to.
     fn close(&self) {
-        let mut state = lock(&self.state);
-        state.say_good_bye(None);
+        lock(&self.state).say_good_bye(None);
     }
 }
 

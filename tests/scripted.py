@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, NamedTuple
@@ -69,3 +70,16 @@ async def subscriber(
 
 async def payloads(sub: Any, count: int) -> list[bytes]:
     return [(await sub.next_msg(TIMEOUT)).data for _ in range(count)]
+
+
+class Gated:
+    """A handler that handles its messages when it may."""
+
+    def __init__(self) -> None:
+        self.go_on = asyncio.Event()
+        self.handled: list[bytes] = []
+
+    async def handler(self, msg: Any) -> None:
+        await self.go_on.wait()
+        await asyncio.sleep(0)
+        self.handled.append(msg.data)

@@ -12,6 +12,7 @@ from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Server
 from nats.micro import add_service
+from scripted import Gated
 from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -32,19 +33,6 @@ async def provoke(client: FakeConnection, callback: str) -> None:
         await client.send_info(connect_urls=["127.0.0.1:1"])
     else:
         await client.write(b"-ERR 'Permissions Violation for Publish to \"b\"'\r\n")
-
-
-class Gated:
-    """A handler that begins with its first message when it may, and notes all of them."""
-
-    def __init__(self) -> None:
-        self.go_on = asyncio.Event()
-        self.handled: list[bytes] = []
-
-    async def handler(self, msg: Any) -> None:
-        await self.go_on.wait()
-        await asyncio.sleep(0)
-        self.handled.append(msg.data)
 
 
 @pytest.mark.parametrize("callback", CALLBACKS)

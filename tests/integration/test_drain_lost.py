@@ -12,7 +12,7 @@ from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from scripted import admit
+from scripted import Gated, admit
 from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -31,19 +31,6 @@ async def drain_client(nc: Any, sub: Any) -> None:
 
 async def drain_subscription(nc: Any, sub: Any) -> None:
     await sub.drain()
-
-
-class Gated:
-    """A handler that handles its messages when it may."""
-
-    def __init__(self) -> None:
-        self.go_on = asyncio.Event()
-        self.handled: list[bytes] = []
-
-    async def handler(self, msg: Any) -> None:
-        await self.go_on.wait()
-        await asyncio.sleep(0)
-        self.handled.append(msg.data)
 
 
 class Silent:

@@ -187,6 +187,10 @@ class Lifecycle:
         self._reading_task = loop.create_task(self._read_loop())
         self._ping_interval_task = loop.create_task(self._ping_interval())
 
+    def _stop_tasks(self) -> None:
+        self._cancel(self._reading_task)
+        self._cancel(self._ping_interval_task)
+
     # Connected
 
     async def _read_loop(self) -> None:
@@ -326,8 +330,7 @@ class Lifecycle:
         was_connected = self.is_connected
         link = self._link
         self._status = CLOSED
-        self._cancel(self._reading_task)
-        self._cancel(self._ping_interval_task)
+        self._stop_tasks()
         try:
             await self._end_reconnecting()
             # Lets the cancelled tasks end.

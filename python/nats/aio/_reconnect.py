@@ -35,8 +35,7 @@ class Reconnecting(Connecting):
         """
         # Made by the task that handles events, often, but not waited for by it.
         handling.set(None)
-        self._cancel(self._reading_task)
-        self._cancel(self._ping_interval_task)
+        self._stop_tasks()
         link = self._link
         self._drop_link(graceful)
         if graceful and link is not None:
@@ -72,8 +71,7 @@ class Reconnecting(Connecting):
                     return
                 # The connection may have come into service before it failed.
                 self._native().hold()
-                self._cancel(self._reading_task)
-                self._cancel(self._ping_interval_task)
+                self._stop_tasks()
                 self._drop_link()
                 if self.is_connected:
                     self._status = RECONNECTING

@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any, Optional
 from nats import errors
 from nats._core import SubscriptionCore
 from nats._spellings import CallableInt, CallableStr
-
-# Default limits of what may wait in a subscription
 from nats.aio.msg import Msg
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
-
+# Default limits of what may wait in a subscription
 DEFAULT_SUB_PENDING_MSGS_LIMIT = 512 * 1024
 DEFAULT_SUB_PENDING_BYTES_LIMIT = 128 * 1024 * 1024
 
