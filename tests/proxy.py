@@ -214,7 +214,8 @@ class Proxy:
 
 def _reset(transport: asyncio.WriteTransport) -> None:
     sock = transport.get_extra_info("socket")
-    if sock is not None:
+    # One that is closing has sent its FIN, and its descriptor may be gone.
+    if sock is not None and not transport.is_closing():
         # An RST instead of a FIN: what the peer sees when a machine or its network goes away.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
     transport.abort()

@@ -175,6 +175,15 @@ async def test_proxy_cuts(server: Server) -> None:
         assert proxy.accepted == 3
 
 
+async def test_proxy_cuts_connections_that_end(server: Server) -> None:
+    async with Proxy(server.url) as proxy, dial(proxy.port) as streams:
+        await join(streams)
+        while proxy.open_connections:
+            proxy.cut()
+            await asyncio.sleep(0)
+        assert proxy.ended == 1
+
+
 async def test_proxy_cuts_after_some_bytes(server: Server) -> None:
     async with Proxy(server.url, cut_after=10) as proxy, dial(proxy.port) as (reader, _):
         assert await asyncio.wait_for(reader.read(), 5) == b'INFO {"ser'
