@@ -15,9 +15,10 @@ import pytest
 from conftest import Connect
 from nats import errors as core_errors
 from nats.embedded import Server
-from nats.js import api, errors
+from nats.js import _objects_feed, api, errors
 from nats.js.object_store import ObjectStore
-from waiting import eventually, within
+from proxy import Proxy
+from waiting import EAGER, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -283,6 +284,34 @@ async def test_a_server_that_restarts(js_server: Server, connect: Connect) -> No
 
     await within(obs.get("a", Restarting()), 40)  # type: ignore[arg-type]
     assert written == piece * 60
+
+
+async def test_the_server_is_asked_when_it_is_back(
+    js_server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_objects_feed, "_QUIET", 3600)
+    _, obs = await store(connect)
+    info = await put(obs, "a", bytes(3 * CHUNK))
+    async with Proxy(js_server.url) as proxy:
+        nc = await connect(proxy, max_reconnect_attempts=-1, **EAGER)
+        js = nc.jetstream()
+        subscribe = js.subscribe
+
+        async def subscribe_and_disconnect(*args: Any, **options: Any) -> Any:
+            await js.purge_stream("OBJ_B", subject=f"$O.B.C.{info.nuid}")
+            sub = await subscribe(*args, **options)
+            proxy.refuse = True
+            proxy.cut()
+            await eventually(lambda: nc.is_reconnecting)
+            return sub
+
+        monkeypatch.setattr(js, "subscribe", subscribe_and_disconnect)
+        get = asyncio.ensure_future((await js.object_store("B")).get("a"))
+        await eventually(lambda: nc.is_reconnecting)
+        proxy.refuse = False
+        with pytest.raises(errors.DigestMismatchError):
+            await within(get)
+        await nc.close()
 
 
 async def test_a_store_that_is_deleted_while_an_object_is_read(

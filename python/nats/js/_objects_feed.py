@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Seconds without a message after which the server is asked whether there are any.
 _QUIET = 1.0
+# The same while there is no connection: what has become of the consumer shows when it is back.
+_ABSENT = 0.1
 # Answers in a row that settle nothing, after which waiting ends.
 _MAX_DOUBTS = 5
 # The stream is there, but has no such message.
@@ -48,7 +50,9 @@ class Feed:
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
         while True:
-            patience = _QUIET if deadline is None else min(_QUIET, deadline - loop.time())
+            patience = _QUIET if self._sub._conn.is_connected else _ABSENT
+            if deadline is not None:
+                patience = min(patience, deadline - loop.time())
             try:
                 await self._sub._ready(patience)
             except asyncio.TimeoutError:
@@ -57,7 +61,6 @@ class Feed:
             else:
                 self._doubts = 0
                 return True
-            # What has become of the consumer shows when the connection is back.
             if self._sub._conn.is_connected and await self._is_exhausted():
                 return False
 
