@@ -112,15 +112,22 @@ impl Parser {
 
     /// Where to read into: room for at least one useful read. Follow with [`Parser::filled`].
     pub fn spare(&mut self) -> &mut [u8] {
-        let missing = match self.awaited {
-            Some(awaited) => (awaited.end + 2).saturating_sub(self.filled),
-            None => 0,
-        };
+        let missing = self.missing();
         if self.buffer.len() - self.filled < missing.clamp(MIN_READ, MAX_RESERVE) {
-            // Doubling what is there keeps the copying linear in the message's size.
-            self.make_room(missing.min(MAX_RESERVE.max(self.filled)));
+            self.make_room(self.reserve(missing));
         }
         &mut self.buffer[self.filled..]
+    }
+
+    /// How much has yet to come of the message that has begun.
+    fn missing(&self) -> usize {
+        self.awaited.map_or(0, |awaited| (awaited.end + 2).saturating_sub(self.filled))
+    }
+
+    /// How much room to make for what is missing: doubling what is there keeps the copying linear
+    /// in the message's size.
+    fn reserve(&self, missing: usize) -> usize {
+        missing.min(MAX_RESERVE.max(self.filled))
     }
 
     /// Moves what is unparsed to a buffer with so many free bytes, or more.
@@ -159,7 +166,7 @@ impl Parser {
     /// Appends bytes that were read elsewhere.
     pub fn feed(&mut self, data: &[u8]) {
         if self.buffer.len() - self.filled < data.len() {
-            self.make_room(data.len());
+            self.make_room(self.reserve(self.missing()).max(data.len()));
         }
         self.buffer[self.filled..self.filled + data.len()].copy_from_slice(data);
         self.filled(data.len());

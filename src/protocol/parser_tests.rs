@@ -132,6 +132,20 @@ fn several_megabytes_in_small_reads() {
 }
 
 #[test]
+fn a_large_message_fed_in_pieces_is_moved_a_few_times_only() {
+    const SIZE: usize = 16 * 1024 * 1024;
+    let mut parser = Parser::new();
+    parser.feed(format!("MSG a 1 {SIZE}\r\n").as_bytes());
+    for _ in 0..SIZE / 16_384 {
+        assert_eq!(parser.next_op(), Ok(None));
+        parser.feed(&[b'x'; 16_384]);
+    }
+    parser.feed(b"\r\n");
+    assert!(matches!(parser.next_op(), Ok(Some(ServerOp::Msg(f))) if f.payload_len() == SIZE));
+    assert!(parser.buffer_number < 20, "{} buffers", parser.buffer_number);
+}
+
+#[test]
 fn thousands_in_one_read() {
     let input: Vec<u8> = (0..5_000)
         .flat_map(|n| format!("MSG s.{n} 3 {}\r\n{n}\r\n", n.to_string().len()).into_bytes())
