@@ -249,7 +249,11 @@ impl Connection {
             let py = slf.py();
             let expire = slf.getattr(intern!(py, "expire"))?;
             let timer = self.event_loop.call_later.bind(py).call1((delay.as_secs_f64(), expire))?;
-            *lock(&self.timer) = Some(timer.unbind());
+            let later = lock(&self.timer).replace(timer.unbind());
+            // Left to ring, it would set another one, and so on: they'd only ever become more.
+            if let Some(later) = later {
+                later.call_method0(py, intern!(py, "cancel"))?;
+            }
         }
         Ok(())
     }
