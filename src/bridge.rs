@@ -2,14 +2,15 @@
 //!
 //! The only module with `unsafe` code.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyDict, PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
 use pyo3::{ffi, intern};
 
+use crate::client::Connection;
 use crate::connection::bell::{FdRing, Ring};
 use crate::message::{Message, header_dict, wire_text};
 use crate::protocol::Frame;
@@ -159,21 +160,22 @@ pub enum Doorbell {
 
 /// Rings with `loop.call_soon_threadsafe`, from a thread that may wait for the GIL.
 pub struct CallRing {
-    pub event_loop: Arc<Py<PyAny>>,
-    pub target: Arc<std::sync::OnceLock<Py<PyAny>>>,
+    /// A weak reference to the connection. The garbage collector doesn't see what the I/O thread
+    /// holds: anything else would keep the client for ever.
+    pub target: Arc<OnceLock<Py<PyWeakrefReference>>>,
 }
 
 impl Ring for CallRing {
     fn ring(&self) {
         let Ok(runtime) = crate::connection::runtime::handle() else { return };
         let target = Arc::clone(&self.target);
-        let event_loop = Arc::clone(&self.event_loop);
         runtime.spawn_blocking(move || {
             // Not at all where the interpreter is on its way out.
             Python::try_attach(|py| {
-                if let Some(target) = target.get() {
+                let target = target.get().and_then(|target| target.bind(py).upgrade());
+                if let Some(Ok(connection)) = target.map(Bound::cast_into::<Connection>) {
                     // The only failure is a closed loop, and then nobody listens.
-                    let _ = event_loop.call_method1(py, "call_soon_threadsafe", (target,));
+                    let _ = Connection::drain_soon(&connection);
                 }
             });
         });

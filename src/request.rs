@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::connection::dispatch::SidMap;
@@ -61,6 +62,13 @@ impl Deadlines {
 
     pub fn len(&self) -> usize {
         self.entries.len()
+    }
+
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.entries.values().try_for_each(|expiring| match expiring {
+            Expiring::Future(future) => visit.call(future),
+            Expiring::Request(_) => Ok(()),
+        })
     }
 }
 
@@ -145,6 +153,17 @@ impl Requests {
     pub fn token(&self, subject: &[u8]) -> Option<u64> {
         let token = subject.strip_prefix(self.prefix.as_bytes())?;
         std::str::from_utf8(token).ok()?.parse().ok()
+    }
+
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        self.entries.values().try_for_each(|pending| {
+            visit.call(&pending.future)?;
+            match &pending.kind {
+                ReplyKind::AsyncAck(window) => visit.call(window),
+                ReplyKind::Entry(shape) => visit.call(shape),
+                ReplyKind::Message | ReplyKind::Ack => Ok(()),
+            }
+        })
     }
 
     pub fn len(&self) -> usize {

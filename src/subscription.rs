@@ -101,6 +101,18 @@ impl Burst {
 }
 
 impl Consumer {
+    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.future)?;
+        // A lock that is taken belongs to code that is using the futures: they stay.
+        if let Ok(waiters) = self.waiters.try_lock() {
+            waiters.iter().try_for_each(|waiter| visit.call(&waiter.future))?;
+        }
+        if let Ok(joiners) = self.joiners.try_lock() {
+            joiners.iter().try_for_each(|joiner| visit.call(joiner))?;
+        }
+        Ok(())
+    }
+
     fn take(&self) -> Option<Frame> {
         lock(&self.inlet).take(&self.subscription)
     }
@@ -476,10 +488,7 @@ impl SubscriptionCore {
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.connection)?;
-        if let Some(future) = &self.consumer.future {
-            visit.call(future)?;
-        }
-        Ok(())
+        self.consumer.traverse(&visit)
     }
 }
 

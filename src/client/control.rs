@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString};
@@ -50,6 +51,18 @@ pub struct Control {
     busy: bool,
     waiter: Option<Py<PyAny>>,
     pub pongs: VecDeque<Pinger>,
+}
+
+impl Control {
+    pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.waiter)?;
+        self.pongs.iter().try_for_each(|pinger| visit.call(&pinger.future))?;
+        self.events.iter().try_for_each(|event| match event {
+            ControlEvent::Pong(future) => visit.call(future),
+            ControlEvent::Dropped(_, subscription) => visit.call(subscription),
+            ControlEvent::Server(_) => Ok(()),
+        })
+    }
 }
 
 #[pymethods]
@@ -126,6 +139,14 @@ impl Connection {
 }
 
 impl Connection {
+    /// Has the loop collect the mail: for threads that it doesn't run in.
+    pub fn drain_soon(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let drain = slf.getattr(intern!(py, "drain"))?;
+        let event_loop = slf.get().event_loop.event_loop.bind(py);
+        event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (drain,)).map(drop)
+    }
+
     /// Collects the mail and passes on everything in it.
     pub(super) fn sort_mail(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();

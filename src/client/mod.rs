@@ -18,7 +18,7 @@ use pyo3::exceptions::{PyAttributeError, PyNotImplementedError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyWeakrefReference};
 
 use crate::bridge::{CallRing, Doorbell, MessageFactory};
 use crate::connection::bell::{FdRing, Silent};
@@ -78,7 +78,8 @@ pub struct Connection {
     thread: usize,
     event_loop: Loop,
     doorbell: Doorbell,
-    bell_target: Arc<OnceLock<Py<PyAny>>>,
+    /// Set where the doorbell is a call to the loop.
+    bell_target: Arc<OnceLock<Py<PyWeakrefReference>>>,
     /// `Client._subs`: completed subscriptions leave it.
     subscriptions: Py<PyDict>,
     client: Py<PyAny>,
@@ -169,10 +170,7 @@ impl Connection {
                     (Doorbell::Fd(Arc::clone(&ring)), Bell::new(Box::new(ring)))
                 }
                 _ => {
-                    let ring = CallRing {
-                        event_loop: Arc::new(event_loop.clone_ref(py)),
-                        target: Arc::clone(&bell_target),
-                    };
+                    let ring = CallRing { target: Arc::clone(&bell_target) };
                     (Doorbell::Call, Bell::new(Box::new(ring)))
                 }
             },
@@ -225,16 +223,16 @@ impl Connection {
     fn open(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let drain = slf.getattr(intern!(py, "drain"))?;
         match &this.doorbell {
             Doorbell::Fd(ring) => {
                 if let Some(fd) = ring.fd() {
+                    let drain = slf.getattr(intern!(py, "drain"))?;
                     let event_loop = this.event_loop.event_loop.bind(py);
                     event_loop.call_method1(intern!(py, "add_reader"), (fd, drain))?;
                 }
             }
             Doorbell::Call => {
-                let _ = this.bell_target.set(drain.unbind());
+                let _ = this.bell_target.set(PyWeakrefReference::new(slf)?.unbind());
             }
             Doorbell::None => {}
         }
@@ -345,6 +343,23 @@ impl Connection {
         }
         if let Ok(driver) = self.driver.try_lock() {
             driver.traverse(&visit)?;
+        }
+        // What waits leads by its tasks back to the client: where a loop has been closed under
+        // them, nothing else would ever free it and its socket.
+        if let Ok(control) = self.control.try_lock() {
+            control.traverse(&visit)?;
+        }
+        if let Ok(waiters) = self.room_waiters.try_lock() {
+            waiters.iter().try_for_each(|waiter| visit.call(waiter))?;
+        }
+        if let Ok(requests) = self.requests.try_lock() {
+            requests.traverse(&visit)?;
+        }
+        if let Ok(deadlines) = self.deadlines.try_lock() {
+            deadlines.traverse(&visit)?;
+        }
+        if let Ok(timer) = self.timer.try_lock() {
+            visit.call(&*timer)?;
         }
         Ok(())
     }

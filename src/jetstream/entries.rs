@@ -45,6 +45,10 @@ impl EntryShape {
     fn new(class_: Py<PyAny>, bucket: Py<PyString>, key: Py<PyString>, subject: String) -> Self {
         Self { class: class_, bucket, key, subject }
     }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.class)
+    }
 }
 
 impl EntryShape {

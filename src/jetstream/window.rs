@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
 use crate::bridge::{is_done, resolve};
@@ -107,5 +108,14 @@ impl AckWindow {
         drop(state);
         let py = future.py();
         resolve(&future, py.None())
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // A lock that is taken belongs to code that is using the futures: they stay.
+        if let Ok(state) = self.state.try_lock() {
+            state.stalled.iter().try_for_each(|future| visit.call(future))?;
+            state.watchers.iter().try_for_each(|future| visit.call(future))?;
+        }
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import nats
 import pytest
+from blind_loops import blind
 from nats.embedded import Server
 from proxy import Proxy
 from waiting import EAGER, Events, eventually, within
@@ -16,17 +17,6 @@ pytestmark = pytest.mark.usefixtures("driver")
 
 LIMIT = 10.0
 Scenario = Callable[[Server], Awaitable[None]]
-
-
-def blind(base: type) -> type:
-    """The loop class without `add_reader`; its own transports don't need it."""
-
-    def refuse(self: Any, *args: Any) -> None:
-        raise NotImplementedError
-
-    # The base needs its public `remove_writer` to connect sockets.
-    names = ("add_reader", "remove_reader")
-    return type(f"Blind{base.__name__}", (base,), dict.fromkeys(names, refuse))
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
