@@ -37,7 +37,7 @@ impl Ack<'_> {
 
 /// The `PubAck` that a reply carries, or the exception that it stands for.
 pub fn from_frame<'py>(py: Python<'py>, frame: &Frame) -> PyResult<Bound<'py, PyAny>> {
-    let status = headers::inline_status(frame.headers());
+    let status = status(frame.headers());
     if status.is_none()
         && let Ok(ack) = serde_json::from_slice::<Ack<'_>>(frame.payload())
         && ack.is_plain()
@@ -49,6 +49,17 @@ pub fn from_frame<'py>(py: Python<'py>, frame: &Frame) -> PyResult<Bound<'py, Py
     static PARSE_ACK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let parse = look_up(py, &PARSE_ACK, "nats.js._acks", "parse_ack")?;
     parse.call1((frame.payload(), status))
+}
+
+/// The status of a reply: inline, or a header of that name, which is as good to `request`.
+fn status(block: &[u8]) -> Option<String> {
+    let mut status = None;
+    headers::parse(block, |name, value| {
+        if name == headers::STATUS {
+            status = Some(value.to_owned());
+        }
+    });
+    status
 }
 
 /// As `from_frame`, of a reply that has become a message object already.

@@ -187,3 +187,20 @@ async def answers_of_somebody_else(ctx: Context) -> None:
         await js.publish("s", b"")
     except json.JSONDecodeError:
         ctx.say("no JSON")
+
+
+@jetstream_scenario
+async def answers_with_a_status(ctx: Context) -> None:
+    """Of headers of that name, as of the server's own: only 503 counts."""
+    nc = await ctx.connect()
+    js = nc.jetstream()
+    for status in ("404", "503"):
+
+        async def answer(msg: Any, status: str = status) -> None:
+            data = b'{"stream": "X", "seq": 5}'
+            await nc.publish(msg.reply, data, headers={"Status": status})
+
+        await nc.subscribe(status, cb=answer)
+        await told(ctx, status, js.publish(status, b""))
+        future = await js.publish_async(status, b"")
+        await told(ctx, f"{status} asynchronously", future)
