@@ -15,7 +15,7 @@ import pytest
 from conftest import Connect
 from nats import errors as core_errors
 from nats.embedded import Server
-from nats.js import _objects_feed, api, errors
+from nats.js import _feed, api, errors
 from nats.js.object_store import ObjectStore
 from proxy import Proxy
 from waiting import EAGER, eventually, within
@@ -289,7 +289,7 @@ async def test_a_server_that_restarts(js_server: Server, connect: Connect) -> No
 async def test_the_server_is_asked_when_it_is_back(
     js_server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_objects_feed, "_QUIET", 3600)
+    monkeypatch.setattr(_feed, "_QUIET", 3600)
     _, obs = await store(connect)
     info = await put(obs, "a", bytes(3 * CHUNK))
     async with Proxy(js_server.url) as proxy:
