@@ -8,7 +8,7 @@ use base64::prelude::BASE64_STANDARD as BASE64;
 use pyo3::exceptions::PyValueError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDateTime, PyList, PyString, PyTzInfo};
+use pyo3::types::{PyBytes, PyDateTime, PyDict, PyString, PyTzInfo};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use time::OffsetDateTime;
@@ -33,16 +33,16 @@ const PURGE: &str = "PURGE";
 pub struct EntryShape {
     class: Py<PyAny>,
     bucket: Py<PyString>,
-    key: Py<PyString>,
+    key: Py<PyAny>,
     subject: String,
 }
 
 #[pymethods]
 impl EntryShape {
     /// `class_` takes bucket, key, value, revision, delta, created and operation; `subject` is
-    /// the one that the key is stored at.
+    /// the one that the key, as it was given, is stored at.
     #[new]
-    fn new(class_: Py<PyAny>, bucket: Py<PyString>, key: Py<PyString>, subject: String) -> Self {
+    fn new(class_: Py<PyAny>, bucket: Py<PyString>, key: Py<PyAny>, subject: String) -> Self {
         Self { class: class_, bucket, key, subject }
     }
 
@@ -172,6 +172,10 @@ fn operation(frame: &Frame) -> Result<Option<String>, ()> {
     }
 }
 
+fn is_delete(operation: Option<&str>) -> bool {
+    matches!(operation, Some(DELETE | PURGE))
+}
+
 /// As `datetime.fromtimestamp(nanos / 1e9, timezone.utc)`, to the same microsecond; that call
 /// costs twice as much as taking the time apart here.
 fn utc_datetime(py: Python<'_>, nanos: i64) -> PyResult<Bound<'_, PyDateTime>> {
@@ -197,7 +201,7 @@ fn utc_datetime(py: Python<'_>, nanos: i64) -> PyResult<Bound<'_, PyDateTime>> {
 
 #[derive(Default)]
 struct Progress {
-    /// The mark behind the initial values has been given.
+    /// The last of the initial values has been taken.
     is_initialised: bool,
     mark_due: bool,
 }
@@ -235,10 +239,7 @@ impl EntryFeed {
                 self.end_initial_values();
             }
             let Ok(operation) = operation(&frame) else { continue };
-            let is_delete = matches!(operation.as_deref(), Some(DELETE | PURGE));
-            if !(self.ignore_deletes && is_delete) {
-                return Ok(Step::Entry(frame, position, operation));
-            }
+            return Ok(Step::Entry(frame, position, operation));
         }
     }
 
@@ -272,10 +273,14 @@ impl EntryFeed {
     fn pop<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let this = slf.get();
-        let (frame, position, operation) = match this.step(py)? {
-            Step::Entry(frame, position, operation) => (frame, position, operation),
-            Step::Mark => return Ok(py.None().into_bound(py)),
-            Step::Nothing => return Ok(slf.clone().into_any()),
+        let (frame, position, operation) = loop {
+            match this.step(py)? {
+                Step::Entry(_, _, operation)
+                    if this.ignore_deletes && is_delete(operation.as_deref()) => {}
+                Step::Entry(frame, position, operation) => break (frame, position, operation),
+                Step::Mark => return Ok(py.None().into_bound(py)),
+                Step::Nothing => return Ok(slf.clone().into_any()),
+            }
         };
         let created = utc_datetime(py, position.timestamp)?;
         this.class.bind(py).call1((
@@ -289,20 +294,37 @@ impl EntryFeed {
         ))
     }
 
-    /// Appends the keys that are there; true at the end of the initial values.
-    fn collect_keys(&self, py: Python<'_>, keys: &Bound<'_, PyList>) -> PyResult<bool> {
+    /// Adds the keys that are there, but for deleted ones; true at the end of the initial values.
+    ///
+    /// A consumer that was made anew in the middle delivers more than the latest revisions: what
+    /// comes later replaces what came before.
+    fn collect_keys(&self, py: Python<'_>, keys: &Bound<'_, PyDict>) -> PyResult<bool> {
         loop {
             match self.step(py)? {
-                Step::Entry(frame, ..) => keys.append(self.key(py, &frame))?,
+                Step::Entry(frame, _, operation) => {
+                    let key = self.key(py, &frame);
+                    if keys.contains(&key)? {
+                        keys.del_item(&key)?;
+                    }
+                    if !is_delete(operation.as_deref()) {
+                        keys.set_item(key, py.None())?;
+                    }
+                }
                 Step::Mark => return Ok(true),
                 Step::Nothing => return Ok(false),
             }
         }
     }
 
-    /// There are no initial values: the mark comes next.
+    /// There are no initial values, or no more: the mark comes next.
     fn mark_initialised(&self) {
         self.end_initial_values();
+    }
+
+    /// Whether the mark has been given, or comes without any further message.
+    #[getter]
+    fn is_initialised(&self) -> bool {
+        lock(&self.progress).is_initialised
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

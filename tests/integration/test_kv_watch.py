@@ -14,6 +14,7 @@ from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import errors
 from nats.js.kv import KV_DEL, KV_PURGE, KeyValue
+from proxy import Proxy
 from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -192,6 +193,21 @@ async def test_many_keys(js_server: Server, connect: Connect) -> None:
 # Options
 
 
+async def test_purge_deletes_spares_new_values(js_server: Server, connect: Connect) -> None:
+    _, js, kv = await begin(connect)
+    await kv.put("a", b"1")
+    await kv.delete("a")
+    purge = js.purge_stream
+
+    async def put_and_purge(*args: Any, **options: Any) -> Any:
+        await kv.put("a", b"2")
+        return await purge(*args, **options)
+
+    js.purge_stream = put_and_purge
+    await kv.purge_deletes(olderthan=0)
+    assert [entry.value for entry in await kv.history("a")] == [b"2"]
+
+
 async def test_wildcards(js_server: Server, connect: Connect) -> None:
     _, _, kv = await begin(connect)
     watchers = [await kv.watch(keys) for keys in ("a.*", "a.>", "*", "a.b.c")]
@@ -324,6 +340,80 @@ async def test_bucket_deleted(js_server: Server, connect: Connect) -> None:
     await within(nc.close())
     assert await within(waiting) is KeyValue.KeyWatcher.STOP_ITER
     await eventually(lambda: asyncio.all_tasks() <= tasks)
+
+
+@pytest.mark.parametrize("how", ["deleted", "purged"])
+async def test_initial_values_gone(js_server: Server, connect: Connect, how: str) -> None:
+    """What flow control has held back never comes."""
+    _, js, kv = await begin(connect, **Events().callbacks)
+    for number in range(200):
+        await kv.put(f"k.{number}", bytes(65536))
+    watcher = await kv.watchall()
+
+    async def read() -> int:
+        count = 0
+        async for entry in watcher:
+            if entry is None:
+                break
+            count += 1
+        return count
+
+    if how == "deleted":
+        await js.delete_key_value("B")
+        with pytest.raises(errors.NotFoundError):
+            await within(read())
+    else:
+        await js.purge_stream("KV_B")
+        assert await within(read()) < 200
+        await kv.put("a", b"x")
+        assert await seen(watcher, 1) == [("a", b"x", None)]
+
+
+async def test_keys_when_messages_are_lost(js_server: Server, connect: Connect) -> None:
+    """The new consumer delivers all revisions from there on; each key counts once, if it has a
+    value."""
+    _, js, kv = await begin(connect)
+    for number in range(20_000):
+        await js.publish_async(f"$KV.B.k.{number}", bytes(200))
+    await js.publish_async_completed()
+    for _ in range(3):
+        await kv.put("often", b"x")
+    await kv.put("gone", b"x")
+    await kv.delete("gone")
+    expected = [f"k.{number}" for number in range(20_000)] + ["often"]
+    async with Proxy(js_server.url) as proxy:
+        nc = await connect(proxy, max_reconnect_attempts=-1, **Events().callbacks, **EAGER)
+        kv = await nc.jetstream().key_value("B")
+        watch = kv.watch
+
+        async def watch_and_cut(*args: Any, **options: Any) -> Any:
+            watcher = await watch(*args, **options)
+            proxy.cut()
+            return watcher
+
+        kv.watch = watch_and_cut  # type: ignore[method-assign]
+        assert await within(kv.keys(), 20) == expected
+        await nc.close()
+
+
+@pytest.mark.parametrize("what", ["keys", "history", "purge_deletes"])
+async def test_closed_amid_initial_values(js_server: Server, connect: Connect, what: str) -> None:
+    """A part of them isn't all."""
+    nc, js, kv = await begin(connect)
+    for number in range(20_000):
+        await js.publish_async(f"$KV.B.k.{number}", bytes(200))
+    await js.publish_async_completed()
+    watch = kv.watch
+
+    async def watch_and_close(*args: Any, **options: Any) -> Any:
+        watcher = await watch(*args, **options)
+        await nc.close()
+        return watcher
+
+    kv.watch = watch_and_close
+    reading = kv.history("k.*") if what == "history" else getattr(kv, what)()
+    with pytest.raises(core_errors.ConnectionClosedError):
+        await within(reading)
 
 
 async def test_consumer_deleted(js_server: Server, connect: Connect) -> None:

@@ -1,4 +1,4 @@
-"""Waiting for what the ordered consumers of an object store deliver."""
+"""Waiting for what the ordered consumers of key-value buckets and object stores deliver."""
 
 from __future__ import annotations
 
@@ -86,8 +86,14 @@ class Feed:
         if self._doubts == _MAX_DOUBTS:
             raise errors.TimeoutError
         if core.pending_msgs == 0:
-            await sub._jsi.reset_ordered_consumer(core.stream_seq + 1)
+            await self.renew()
         return False
+
+    async def renew(self) -> None:
+        """Has a new consumer deliver the rest. Where messages of those that it was about to
+        deliver have been removed, the server's may be stuck (nats-server 2.15, the last
+        messages of each subject)."""
+        await self._sub._jsi.reset_ordered_consumer(self._sub._core.stream_seq + 1)
 
     async def end(self) -> None:
         """Ends the subscription, however things are."""

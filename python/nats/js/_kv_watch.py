@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Optional
 
-from nats.errors import TimeoutError
+from nats.errors import ConnectionClosedError, TimeoutError
+
+from ._feed import Feed
 
 if TYPE_CHECKING:
     from nats._core import EntryFeed
@@ -31,6 +34,7 @@ class KeyWatcher:
     STOP_ITER = StopIterSentinel()
 
     _feed: EntryFeed
+    _arrivals: Feed
     _sub: JetStreamContext.PushSubscription
 
     def __init__(self, js: KeyValue) -> None:
@@ -40,6 +44,7 @@ class KeyWatcher:
     async def _start(self, sub: JetStreamContext.PushSubscription, feed: EntryFeed) -> None:
         self._sub = sub
         self._feed = feed
+        self._arrivals = Feed(sub)
         try:
             info = await sub.consumer_info()
         except BaseException:
@@ -65,6 +70,8 @@ class KeyWatcher:
 
         :param timeout: seconds; ``None`` for ever.
         :raises nats.errors.TimeoutError: no update in time.
+        :raises nats.js.errors.APIError: the bucket has gone before all of the initial values
+            were there.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -75,16 +82,37 @@ class KeyWatcher:
                 return KeyWatcher.STOP_ITER
             try:
                 remaining = None if deadline is None else deadline - time.monotonic()
-                await self._sub._ready(remaining)
+                if not await self._wait(remaining):
+                    await self._arrivals.renew()
             except asyncio.TimeoutError:
                 raise TimeoutError from None
 
+    async def _wait(self, timeout: Optional[float] = None) -> bool:
+        """Waits until there is something to read, be it the end; false if that is the mark,
+        as what was still to come before it has gone meanwhile."""
+        if self._feed.is_initialised:
+            await self._sub._ready(timeout)
+        elif not await self._arrivals.wait(timeout):
+            self._feed.mark_initialised()
+            return False
+        return True
+
     async def _collect_keys(self) -> list[str]:
         """Reads the keys of the initial values."""
-        keys: list[str] = []
-        while not self._feed.collect_keys(keys) and not self._sub._core.stopped:
-            await self._sub._ready()
-        return keys
+        keys: dict[str, None] = {}
+        while not self._feed.collect_keys(keys):
+            if self._sub._core.stopped:
+                raise ConnectionClosedError
+            await self._wait()
+        return list(keys)
+
+    async def _initial_entries(self) -> AsyncIterator[KeyValue.Entry]:
+        """Yields the initial values."""
+        async for entry in self:
+            if entry is None:
+                return
+            yield entry
+        raise ConnectionClosedError
 
     def __aiter__(self) -> KeyWatcher:
         return self

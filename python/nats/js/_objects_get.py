@@ -13,7 +13,7 @@ from nats.errors import ConnectionClosedError
 from nats.js import api
 from nats.js.errors import DigestMismatchError
 
-from ._objects_feed import Feed
+from ._feed import Feed
 
 if TYPE_CHECKING:
     from .client import JetStreamContext

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Optional, Union
 from nats.errors import TimeoutError
 from nats.js import api
 
+from ._feed import Feed
 from ._kv_watch import StopIterSentinel
-from ._objects_feed import Feed
 
 if TYPE_CHECKING:
     from .client import JetStreamContext
@@ -75,6 +75,7 @@ class ObjectWatcher:
         elif not await self._feed.wait(timeout):
             # What was there has gone meanwhile.
             self._none_due = True
+            await self._feed.renew()
 
     async def _pop(self) -> Union[api.ObjectInfo, StopIterSentinel, None]:
         """Returns the next of what has arrived, `STOP_ITER` if that's nothing."""

@@ -330,21 +330,26 @@ class KeyValue:
         :param olderthan: seconds that a marker stays at least; 0 for none.
         """
         watcher = await self.watchall()
-        markers: List[KeyValue.Entry] = []
+        markers: Dict[str, KeyValue.Entry] = {}
         try:
-            async for entry in watcher:
-                if entry is None:
-                    break
+            async for entry in watcher._initial_entries():
+                # A value may follow its marker if the consumer was made anew.
+                markers.pop(entry.key, None)
                 if entry.operation in (KV_DEL, KV_PURGE):
-                    markers.append(entry)
+                    markers[entry.key] = entry
         finally:
-            await watcher.stop()
-        for entry in markers:
+            await watcher._arrivals.end()
+        for entry in markers.values():
             # A watcher gives a datetime, whatever the reference's annotation says.
             created: Any = entry.created
             age: float = (datetime.datetime.now(datetime.timezone.utc) - created).total_seconds()
-            keep = 1 if olderthan > 0 and olderthan > age else 0
-            await self._js.purge_stream(self._stream, subject=f"{self._pre}{entry.key}", keep=keep)
+            subject = f"{self._pre}{entry.key}"
+            if olderthan > 0 and olderthan > age:
+                await self._js.purge_stream(self._stream, subject=subject, keep=1)
+            else:
+                # Up to the marker: a value may have been put since.
+                seq = entry.revision + 1 if entry.revision else None
+                await self._js.purge_stream(self._stream, seq=seq, subject=subject)
         return True
 
     async def status(self) -> KeyValue.BucketStatus:
@@ -370,7 +375,7 @@ class KeyValue:
         try:
             keys = await watcher._collect_keys()
         finally:
-            await watcher.stop()
+            await watcher._arrivals.end()
         if filters:
             keys = [key for key in keys if any(text in key for text in filters)]
         if not keys:
@@ -383,14 +388,10 @@ class KeyValue:
         :raises nats.js.errors.NoKeysError: there are none.
         """
         watcher = await self.watch(key, include_history=True)
-        entries: List[KeyValue.Entry] = []
         try:
-            async for entry in watcher:
-                if entry is None:
-                    break
-                entries.append(entry)
+            entries = [entry async for entry in watcher._initial_entries()]
         finally:
-            await watcher.stop()
+            await watcher._arrivals.end()
         if not entries:
             raise NoKeysError
         return entries
