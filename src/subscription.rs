@@ -414,6 +414,13 @@ impl SubscriptionCore {
         self.subscription.push.get().is_none_or(Push::take_active)
     }
 
+    /// The stream of an ordered consumer has been made anew: its sequence begins again.
+    fn forget_stream(&self) {
+        if let Some(push) = self.subscription.push.get() {
+            push.forget_stream();
+        }
+    }
+
     /// Stream sequence of the last message of an ordered consumer; zero before the first.
     #[getter]
     fn stream_seq(&self) -> u64 {

@@ -176,6 +176,11 @@ impl Push {
         lock(&self.track).stream_seq
     }
 
+    /// What comes next is of another stream, whose sequence has nothing to do with the old one.
+    pub fn forget_stream(&self) {
+        lock(&self.track).stream_seq = 0;
+    }
+
     /// A new consumer takes over, under another sid: its sequence starts at one.
     pub fn restart(&self, sid: u64) {
         let mut track = lock(&self.track);

@@ -34,6 +34,9 @@ fn a_gap_is_reported_once_and_nothing_delivered_behind_it() {
     assert_eq!(push.inspect(&message(1, 1), 1, 0), Verdict::Swallow, "delivered before");
     assert_eq!(push.inspect(&message(2, 2), 1, 0), Verdict::Deliver);
     assert_eq!(push.stream_seq(), 2);
+    push.restart(1);
+    push.forget_stream();
+    assert_eq!(push.inspect(&message(1, 1), 1, 0), Verdict::Deliver, "of another stream");
 }
 
 #[test]

@@ -264,6 +264,26 @@ async def test_stream_deleted(js_server: Server, connect: Connect) -> None:
     assert asyncio.all_tasks() <= tasks
 
 
+@pytest.mark.parametrize("count", [2, 20])
+async def test_stream_made_anew(js_server: Server, connect: Connect, count: int) -> None:
+    """Its sequence begins again, and all in it is new; later consumers go on as usual."""
+    _, js = await begin(connect, **Events().callbacks)
+    await fill(js, 10)
+    policy = api.DeliverPolicy.LAST
+    reader = await Reader().start(js, idle_heartbeat=0.1, deliver_policy=policy)
+    await reader.reach(1)
+    await js.delete_stream("S")
+    await js.add_stream(name="S", subjects=["s.>"], storage="memory")
+    await fill(js, count, 100)
+    await reader.reach(1 + count)
+    await fill(js, 1, 200)
+    await reader.reach(2 + count)
+    await js.delete_consumer("S", (await reader.sub.consumer_info()).name)
+    await fill(js, 1, 201)
+    await reader.reach(3 + count)
+    assert reader.got == [9, *range(100, 100 + count), 200, 201]
+
+
 @pytest.mark.parametrize("how", ["arestart", "akill"])
 async def test_server_restarted(js_server: Server, connect: Connect, how: str) -> None:
     events = Events()

@@ -233,6 +233,17 @@ async def test_a_file_that_fails(js_server: Server, connect: Connect) -> None:
     assert js.publish_async_pending() == 0
 
 
+async def test_a_file_that_would_block(js_server: Server, connect: Connect) -> None:
+    js, obs = await store(connect)
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    with io.FileIO(reading) as file, io.FileIO(writing, "w") as source:
+        source.write(b"x" * 100)
+        with pytest.raises(BlockingIOError):
+            await within(obs.put("a", file))  # type: ignore[arg-type]
+    assert await messages(js) == 0
+
+
 @pytest.mark.parametrize("at", [0, MiB, 6 * MiB])
 async def test_cancelled_while_reading(js_server: Server, connect: Connect, at: int) -> None:
     js, obs = await store(connect)

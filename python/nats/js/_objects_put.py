@@ -24,7 +24,7 @@ _HASHED_BESIDE = 1024 * 1024
 # Bytes read from a file in one go, if several chunks fit in.
 _BLOCK = 1024 * 1024
 
-_ReadInto = Callable[[bytearray], int]
+_ReadInto = Callable[[bytearray], Optional[int]]
 _Block = Union[bytes, "memoryview[int]"]
 
 
@@ -58,7 +58,9 @@ async def blocks_of(
         return
     run = asyncio.get_running_loop().run_in_executor
     buffer = bytearray(chunk_size * max(_BLOCK // chunk_size, 1))
-    while count := await run(None, content, buffer):
+    while (count := await run(None, content, buffer)) != 0:
+        if count is None:
+            raise BlockingIOError("nats: the file has nothing to read without blocking")
         with memoryview(buffer)[:count] as block:
             yield block
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Optional
 
+from nats import errors
 from nats.aio.subscription import Subscription
 from nats.js import api
 from nats.js.errors import ConsumerSequenceMismatchError
@@ -111,6 +113,9 @@ class PushState:
         self._hbi = ccreq.idle_heartbeat if ccreq else None
         self._hbtask: Optional[asyncio.Task[None]] = None
         self._recreating: Optional[asyncio.Task[None]] = None
+        # A time at which the stream that is read was there; one made later is another.
+        self.stream_seen: Optional[datetime.datetime] = None
+        self._is_stream_in_doubt = False
         sub._core.track_push(bool(ordered))
 
     @property
@@ -144,6 +149,7 @@ class PushState:
             if is_active or is_recreating or not self._ordered:
                 continue
             if self._conn.is_connected:
+                self._is_stream_in_doubt = self.stream_seen is not None
                 await self._restart()
 
     async def process_notice(self, mismatch: Optional[tuple[int, int, Optional[int]]]) -> None:
@@ -199,6 +205,8 @@ class PushState:
         """Makes the consumer; a failure is reported, and missing heartbeats lead to another
         attempt."""
         try:
+            if self._is_stream_in_doubt:
+                await self._check_stream()
             info = await self._js._jsm.add_consumer(
                 self._stream, config=self._ccreq, timeout=self._js._timeout
             )
@@ -207,3 +215,21 @@ class PushState:
         else:
             assert info.name
             self._psub._consumer = info.name
+            self._is_stream_in_doubt = False
+
+    async def _check_stream(self) -> None:
+        """Starts over if the stream has been deleted and made anew: the sequence to go on from
+        was that of the old one."""
+        try:
+            stream = await self._js._jsm.stream_info(self._stream)
+        except errors.Error:
+            # Perhaps that isn't allowed, and making the consumer is.
+            return
+        if stream.created is None or self.stream_seen is None or stream.created <= self.stream_seen:
+            return
+        self.stream_seen = stream.created
+        self._sub._core.forget_stream()
+        config = self._ccreq
+        # All that is in it is new, whatever the consumer was asked for in the beginning.
+        config.deliver_policy = api.DeliverPolicy.ALL
+        config.opt_start_seq = config.opt_start_time = None

@@ -169,17 +169,17 @@ class JetStreamContext(Publishing, Stores):
                 )
             durable = queue
 
-        existing: Optional[api.ConsumerInfo] = None
+        info: Optional[api.ConsumerInfo] = None
         if durable:
             try:
-                existing = await self._jsm.consumer_info(stream, durable)
+                info = await self._jsm.consumer_info(stream, durable)
             except NotFoundError:
                 pass
         consumer: Optional[str]
-        if existing is not None:
-            _check_bindable(existing, queue)
+        if info is not None:
+            _check_bindable(info, queue)
             consumer = durable
-            config = existing.config
+            config = info.config
         else:
             if config is None:
                 config = api.ConsumerConfig()
@@ -212,7 +212,7 @@ class JetStreamContext(Publishing, Stores):
             raise TypeError("cannot detect consumer")
         if config is None:
             raise TypeError("config is required for existing durable consumer")
-        return await self.subscribe_bind(
+        psub = await self.subscribe_bind(
             cb=cb,
             stream=stream,
             config=config,
@@ -222,6 +222,8 @@ class JetStreamContext(Publishing, Stores):
             pending_msgs_limit=pending_msgs_limit,
             pending_bytes_limit=pending_bytes_limit,
         )
+        psub._sub._jsi.stream_seen = info.created
+        return psub
 
     async def subscribe_bind(
         self,
