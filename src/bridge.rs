@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use pyo3::exceptions::PyRuntimeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
@@ -57,10 +57,14 @@ impl MessageFactory {
             return self.call(py, &frame);
         }
         let object = self.allocate(py)?;
-        // SAFETY: `new` has checked that the class derives from Message.
+        // A class may have got a `__new__` of its own since, which returns what it likes.
+        if object.get_type_ptr().cast() != self.class.as_ptr() {
+            return Err(PyTypeError::new_err("a message class makes messages of its own kind"));
+        }
+        // SAFETY: the object is exactly of the class, which derives from Message: see `new`.
         #[allow(unsafe_code)]
         let message = unsafe { object.cast_unchecked::<Message>() };
-        message.borrow_mut().receive(frame, subject, self.client.clone_ref(py));
+        message.try_borrow_mut()?.receive(frame, subject, self.client.clone_ref(py));
         Ok(object)
     }
 

@@ -10,8 +10,8 @@ use crate::protocol::{Frame, headers};
 
 /// A received message whose parts become Python objects when first asked for.
 ///
-/// Every attribute can be assigned. Once `data` has been read, the slice of the read buffer
-/// is let go unless headers are still in it, so a kept message doesn't pin a buffer.
+/// Every attribute can be assigned. Once `data` has been read, and `headers` where there are any,
+/// the slice of the read buffer is let go, so a kept message doesn't pin a buffer.
 #[pyclass(subclass, module = "nats._core")]
 #[derive(Default)]
 pub struct Message {
@@ -36,6 +36,21 @@ impl Message {
         self.frame = Some(frame);
         self.subject = subject;
         self.client = Some(client);
+    }
+
+    /// Lets go of the read buffer if nothing large is left in it that hasn't been asked for.
+    fn leave_buffer(&mut self, py: Python<'_>) {
+        if let Some(frame) = &self.frame
+            && self.data.is_some()
+            && (self.headers.is_some() || frame.headers().is_empty())
+        {
+            let has_reply = !frame.reply().is_empty();
+            self.subject(py);
+            if has_reply {
+                self.reply(py);
+            }
+            self.frame = None;
+        }
     }
 }
 
@@ -109,16 +124,7 @@ impl Message {
         if self.data.is_none() {
             let payload = self.frame.as_ref().map_or(&b""[..], Frame::payload);
             self.data = Some(PyBytes::new(py, payload).into_any().unbind());
-            if let Some(frame) = &self.frame
-                && frame.headers().is_empty()
-            {
-                let has_reply = !frame.reply().is_empty();
-                self.subject(py);
-                if has_reply {
-                    self.reply(py);
-                }
-                self.frame = None;
-            }
+            self.leave_buffer(py);
         }
         or_none(py, self.data.as_ref())
     }
@@ -134,6 +140,7 @@ impl Message {
             && let Some(frame) = &self.frame
         {
             self.headers = header_dict(py, frame.headers())?;
+            self.leave_buffer(py);
         }
         Ok(or_none(py, self.headers.as_ref()))
     }
@@ -225,10 +232,12 @@ impl Message {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for part in [&self.data, &self.headers, &self.client, &self.metadata, &self.acked] {
+        for part in [&self.subject, &self.reply, &self.sid, &self.data, &self.headers] {
             visit.call(part)?;
         }
-        Ok(())
+        visit.call(&self.client)?;
+        visit.call(&self.metadata)?;
+        visit.call(&self.acked)
     }
 
     fn __clear__(&mut self) {

@@ -391,3 +391,33 @@ async def test_a_message_outlives_its_connection(server: Server, driver: str) ->
     assert msg.headers == {"K": "v"}
     with pytest.raises(errors.ConnectionClosedError):
         await msg.respond(b"")
+
+
+def test_a_class_that_makes_something_else_later(server: Server) -> None:
+    class Changed(Msg):
+        pass
+
+    async def scenario() -> None:
+        nc = await nats.connect(server.url)
+        nc.msg_class = Changed
+        sub = await nc.subscribe("data")
+        Changed.__new__ = staticmethod(lambda *args, **kwargs: "no message")  # type: ignore[assignment]
+        await nc.publish("data", b"1")
+        with pytest.raises(TypeError, match="message class"):
+            await sub.next_msg(TIMEOUT)
+        del Changed.__new__
+        await nc.publish("data", b"2")
+        assert (await sub.next_msg(TIMEOUT)).data == b"2"
+        await nc.close()
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("part", ["subject", "reply", "data", "headers", "_sid", "_metadata"])
+def test_a_message_in_a_cycle_is_collected(part: str) -> None:
+    msg = made()
+    setattr(msg, part, [msg])
+    gone = weakref.ref(msg)
+    del msg
+    gc.collect()
+    assert gone() is None
