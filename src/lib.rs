@@ -10,6 +10,8 @@ mod client;
 pub mod connection;
 #[cfg(feature = "python")]
 mod errors;
+#[cfg(feature = "python")]
+mod inlet;
 pub mod jetstream;
 #[cfg(feature = "python")]
 mod message;

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
@@ -11,17 +10,10 @@ use pyo3::prelude::*;
 use crate::bridge::{Started, YieldOnce, resolve, start_coroutine};
 use crate::client::Connection;
 use crate::connection::{Subscription, lock};
+use crate::inlet::Inlet;
 use crate::jetstream::push::Push;
-use crate::message::wire_text;
 use crate::protocol::Frame;
 use crate::request::DeadlineKey;
-
-/// A consumer that never runs dry gives way to other tasks after so many messages…
-const BURST_MESSAGES: u32 = 256;
-/// …or so long.
-const BURST_TIME: Duration = Duration::from_millis(5);
-/// Messages between two looks at the clock.
-const CLOCK_EVERY: u32 = 16;
 
 /// A handler that waits, and what for; nothing where it is an unusual awaitable.
 type Suspended<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
@@ -41,63 +33,6 @@ pub struct Consumer {
     joiners: Mutex<Vec<Py<PyAny>>>,
     /// Takes the first message, as `subscribe(future=…)` asks for.
     future: Option<Py<PyAny>>,
-}
-
-/// Where messages come out of the shared queue.
-struct Inlet {
-    /// Taken from the shared queue in one go, handed out one by one.
-    ready: VecDeque<Frame>,
-    burst: Burst,
-    /// The subject's text of the last message: mostly that of the next one, too.
-    last_subject: Option<(Vec<u8>, Py<PyAny>)>,
-}
-
-impl Inlet {
-    fn take(&mut self, subscription: &Subscription) -> Option<Frame> {
-        if self.ready.is_empty() {
-            subscription.take_into(&mut self.ready);
-        }
-        let frame = self.ready.pop_front()?;
-        if self.ready.is_empty() && self.ready.capacity() > 1024 {
-            self.ready = VecDeque::new();
-        }
-        subscription.count_taken(&frame);
-        Some(frame)
-    }
-
-    fn subject_text(&mut self, py: Python<'_>, subject: &[u8]) -> Py<PyAny> {
-        match &self.last_subject {
-            Some((bytes, text)) if bytes == subject => text.clone_ref(py),
-            _ => {
-                let text = wire_text(py, subject).into_any().unbind();
-                self.last_subject = Some((subject.to_vec(), text.clone_ref(py)));
-                text
-            }
-        }
-    }
-}
-
-struct Burst {
-    messages: u32,
-    since: Instant,
-    exhausted: bool,
-}
-
-impl Burst {
-    fn new() -> Self {
-        Self { messages: 0, since: Instant::now(), exhausted: false }
-    }
-
-    /// Counts a message; true if it's time to give way.
-    fn is_over(&mut self) -> bool {
-        if self.messages == 0 {
-            self.since = Instant::now();
-        }
-        self.messages += 1;
-        self.exhausted = self.messages >= BURST_MESSAGES
-            || (self.messages.is_multiple_of(CLOCK_EVERY) && self.since.elapsed() >= BURST_TIME);
-        self.exhausted
-    }
 }
 
 impl Consumer {
@@ -200,6 +135,10 @@ impl SubscriptionCore {
 
     fn unregister(&self) {
         let connection = self.connection.get();
+        // In the child of a fork nobody would ever let go of a lock that the I/O thread has held.
+        if !connection.in_own_process() {
+            return;
+        }
         let sid = self.sid.load(Relaxed);
         connection.shared().remove_subscription(sid);
         connection.remove_consumer(sid);
@@ -266,18 +205,15 @@ impl SubscriptionCore {
         bytes_limit: i64,
         is_request_mux: bool,
         future: Option<Py<PyAny>>,
-    ) -> Self {
+    ) -> PyResult<Self> {
+        connection.get().check_process()?;
         let subscription = Arc::new(Subscription::new(is_request_mux, msgs_limit, bytes_limit));
         if future.is_some() {
             subscription.wait();
         }
         let consumer = Arc::new(Consumer {
             subscription: Arc::clone(&subscription),
-            inlet: Mutex::new(Inlet {
-                ready: VecDeque::new(),
-                burst: Burst::new(),
-                last_subject: None,
-            }),
+            inlet: Mutex::default(),
             waiters: Mutex::default(),
             joiners: Mutex::default(),
             future,
@@ -291,7 +227,7 @@ impl SubscriptionCore {
             stopped: AtomicBool::new(false),
         };
         this.register();
-        this
+        Ok(this)
     }
 
     /// The next message, or `None`: await `ready` then.
@@ -339,8 +275,9 @@ impl SubscriptionCore {
     fn ready<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
         let connection = self.connection.bind(py);
         let owner = connection.get();
-        let was_exhausted = std::mem::replace(&mut lock(&self.consumer.inlet).burst, Burst::new());
-        if was_exhausted.exhausted || self.stopped.load(Relaxed) {
+        owner.check_process()?;
+        let burst = std::mem::take(&mut lock(&self.consumer.inlet).burst);
+        if burst.is_exhausted() || self.stopped.load(Relaxed) {
             return Ok(Bound::new(py, YieldOnce)?.into_any());
         }
         let future = owner.create_future(py)?;

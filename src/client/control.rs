@@ -15,7 +15,7 @@ use crate::connection::dispatch::Mail;
 use crate::connection::{Backlog, Event, lock};
 use crate::jetstream::push::Notice;
 use crate::message::wire_text;
-use crate::protocol::Frame;
+use crate::protocol::{Frame, encode};
 
 /// A PING that waits for its PONG.
 pub struct Pinger {
@@ -125,7 +125,7 @@ impl Connection {
     /// while no connection is in service.
     fn ping(&self, py: Python<'_>, future: Option<Py<PyAny>>, direct: bool) -> PyResult<()> {
         self.check_process()?;
-        if !self.shared.outbox.append_ping() {
+        if !self.shared.outbox.append_in_service(|out| out.extend_from_slice(encode::PING)) {
             return Ok(());
         }
         lock(&self.control).pongs.push_back(Pinger { future, direct });

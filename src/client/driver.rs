@@ -145,7 +145,10 @@ impl Connection {
             Driver::Asyncio(wire) => wire.transport.take(),
             Driver::Closed => None,
         };
-        self.shared.attach();
+        // After a fork the I/O thread may have left its locks taken.
+        if self.in_own_process() {
+            self.shared.attach();
+        }
         self.forget_pongs(py)?;
         if let Some(link) = dropped {
             self.unwatch(py, &link)?;

@@ -18,6 +18,7 @@ use pyo3::exceptions::{PyAttributeError, PyNotImplementedError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyWeakrefReference};
 
 use crate::bridge::{CallRing, Doorbell, MessageFactory};
@@ -75,7 +76,8 @@ struct Loop {
 pub struct Connection {
     shared: Arc<Shared>,
     generation: u32,
-    thread: usize,
+    /// The thread that the loop ran in when it was last looked at.
+    thread: AtomicUsize,
     event_loop: Loop,
     doorbell: Doorbell,
     /// Set where the doorbell is a call to the loop.
@@ -112,11 +114,28 @@ impl Connection {
         )
     }
 
-    fn on_loop_thread(&self) -> bool {
-        thread_mark() == self.thread
+    /// Whether this thread runs the loop, or has last: see `runs_here` then. A loop can be run
+    /// in one thread and later in another.
+    fn on_loop_thread(&self, py: Python<'_>) -> PyResult<bool> {
+        let mark = thread_mark();
+        if mark == self.thread.load(Relaxed) {
+            return Ok(true);
+        }
+        let moved = self.runs_here(py)?;
+        if moved {
+            self.thread.store(mark, Relaxed);
+        }
+        Ok(moved)
     }
 
-    fn check_process(&self) -> PyResult<()> {
+    /// Whether this thread runs the loop.
+    fn runs_here(&self, py: Python<'_>) -> PyResult<bool> {
+        static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let running_loop = RUNNING_LOOP.import(py, "asyncio", "_get_running_loop")?;
+        Ok(running_loop.call0()?.is(&self.event_loop.event_loop))
+    }
+
+    pub fn check_process(&self) -> PyResult<()> {
         if self.in_own_process() { Ok(()) } else { Err(errors::forked()) }
     }
 
@@ -181,7 +200,7 @@ impl Connection {
         Ok(Self {
             shared: Arc::new(Shared::new(bell)),
             generation: runtime::generation(),
-            thread: thread_mark(),
+            thread: AtomicUsize::new(thread_mark()),
             event_loop: Loop {
                 call_soon: look_up(intern!(py, "call_soon"))?,
                 call_later: look_up(intern!(py, "call_later"))?,
@@ -243,7 +262,9 @@ impl Connection {
     fn shut_down(&self, py: Python<'_>) -> PyResult<()> {
         self.drop_link(py)?;
         *lock(&self.driver) = Driver::Closed;
-        self.shared.outbox.clear();
+        if self.in_own_process() {
+            self.shared.outbox.clear();
+        }
         if let Doorbell::Fd(ring) = &self.doorbell
             && let Some(fd) = ring.fd()
             && self.in_own_process()
@@ -257,7 +278,7 @@ impl Connection {
     }
 
     /// False after a fork: what the connection holds is the parent's then.
-    pub(super) fn in_own_process(&self) -> bool {
+    pub fn in_own_process(&self) -> bool {
         self.generation == runtime::generation()
     }
 

@@ -20,6 +20,8 @@ use crate::protocol::{encode, headers, subject};
 
 /// Pending output of this size leaves without waiting for the turn of the loop to end.
 const KICK_AT: usize = 32 * 1024;
+/// The buffer that headers are encoded in is kept up to this size.
+const KEEP_HEADERS: usize = 64 * 1024;
 
 /// The text of a subject; `None` counts as empty, as any false value does in the reference.
 fn subject_text<'a>(value: &'a Bound<'_, PyAny>) -> PyResult<&'a str> {
@@ -93,20 +95,21 @@ impl Connection {
         Self::send_message(slf, subject, payload, subject_text(reply)?, headers)
     }
 
-    /// Sends SUB. Callers have checked the subject.
+    /// Sends SUB. Callers have checked the subject, and have the next connection subscribe to it
+    /// if there is none now.
     fn send_subscribe(slf: &Bound<'_, Self>, subject: &str, queue: &str, sid: u64) -> PyResult<()> {
         let this = slf.get();
         this.check_process()?;
-        this.shared.outbox.append(|out| encode::subscribe(out, subject, queue, sid));
-        this.kick_soon(slf)
+        let subscribe = |out: &mut Vec<u8>| encode::subscribe(out, subject, queue, sid);
+        if this.shared.outbox.append_in_service(subscribe) { this.kick_soon(slf) } else { Ok(()) }
     }
 
     /// Sends UNSUB, after `limit` messages or at once if that is zero.
     fn send_unsubscribe(slf: &Bound<'_, Self>, sid: u64, limit: u64) -> PyResult<()> {
         let this = slf.get();
         this.check_process()?;
-        this.shared.outbox.append(|out| encode::unsubscribe(out, sid, limit));
-        this.kick_soon(slf)
+        let unsubscribe = |out: &mut Vec<u8>| encode::unsubscribe(out, sid, limit);
+        if this.shared.outbox.append_in_service(unsubscribe) { this.kick_soon(slf) } else { Ok(()) }
     }
 
     /// Writes pending output now, as far as the socket takes it without blocking.
@@ -206,8 +209,8 @@ impl Connection {
         if subject.is_empty() {
             return Err(BadSubjectError::new_err(()));
         }
-        let foreign = !self.on_loop_thread();
-        if foreign && max_pending > 0 && over_limit(payload.len()) {
+        let foreign = !self.on_loop_thread(py)?;
+        if max_pending > 0 && over_limit(payload.len()) && (foreign || !self.runs_here(py)?) {
             return Err(OutboundBufferLimitError::new_err(()));
         }
         let waiting = match headers {
@@ -222,7 +225,9 @@ impl Connection {
                 let waiting = outbox.append(|out| {
                     encode::publish(out, subject.as_bytes(), reply.as_bytes(), &block, payload);
                 });
-                *lock(&self.header_scratch) = block;
+                if block.capacity() <= KEEP_HEADERS {
+                    *lock(&self.header_scratch) = block;
+                }
                 waiting
             }
         };
@@ -235,7 +240,7 @@ impl Connection {
         } else if max_pending > 0 && over_limit(0) {
             self.read_beside();
             self.write_out(py)?;
-            if over_limit(0) {
+            if over_limit(0) && self.runs_here(py)? {
                 return Ok(Some(self.wait_for_room(py)?.unbind()));
             }
         } else if waiting >= KICK_AT {
@@ -259,9 +264,17 @@ impl Connection {
             return Ok(());
         }
         let py = slf.py();
+        if !self.runs_here(py)? {
+            self.kick_armed.store(false, Relaxed);
+            return self.write_out_beside(slf);
+        }
         let kick = slf.getattr(intern!(py, "kick"))?;
-        self.event_loop.call_soon.bind(py).call1((kick,))?;
-        Ok(())
+        let armed = self.event_loop.call_soon.bind(py).call1((kick,));
+        if armed.is_err() {
+            // What a signal handler raises, for one: the next publish has to try again.
+            self.kick_armed.store(false, Relaxed);
+        }
+        armed.map(drop)
     }
 
     /// Writes what a handler has published before its task goes to sleep: a turn earlier than

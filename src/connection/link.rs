@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::dispatch::{Event, LinkEnd, Shared};
 use super::outbox::Written;
-use super::{lock, try_lock};
+use super::{lock, runtime, try_lock};
 use crate::protocol::{Parser, ProtocolError, ServerOp};
 
 /// Operations parsed before they are delivered: bounds what one batch holds back.
@@ -56,6 +56,8 @@ struct Inner {
     socket: TcpStream,
     shared: Arc<Shared>,
     epoch: u64,
+    /// Of the process that it was made in.
+    generation: u32,
     reader: AtomicU8,
     input: Mutex<Input>,
     /// Reads of the loop's thread: how the I/O thread sees that it is alive.
@@ -78,6 +80,7 @@ impl Link {
         let inner = Arc::new(Inner {
             socket: stream.into_std()?,
             epoch: shared.attach(),
+            generation: runtime::generation(),
             shared,
             reader: AtomicU8::new(reader::LOOP),
             input: Mutex::default(),
@@ -164,7 +167,11 @@ impl Link {
 
 impl Drop for Link {
     fn drop(&mut self) {
-        self.close();
+        // The tasks of an inherited one run in the parent alone, and may have held the locks that
+        // waking them takes.
+        if self.0.generation == runtime::generation() {
+            self.close();
+        }
     }
 }
 

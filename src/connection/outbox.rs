@@ -145,12 +145,14 @@ impl Outbox {
         pending.held = false;
     }
 
-    /// Appends a PING unless there is no connection in service that could answer it.
-    pub fn append_ping(&self) -> bool {
+    /// Appends commands that mean something to the connection in service alone; false if there
+    /// is none: see [`Outbox::release`].
+    pub fn append_in_service(&self, encode: impl FnOnce(&mut Vec<u8>)) -> bool {
         let mut pending = lock(&self.pending);
         if !pending.held {
-            pending.commands.extend_from_slice(encode::PING);
-            self.size.fetch_add(encode::PING.len(), Ordering::Relaxed);
+            let before = pending.commands.len();
+            encode(&mut pending.commands);
+            self.size.fetch_add(pending.commands.len() - before, Ordering::Relaxed);
         }
         !pending.held
     }
@@ -239,6 +241,9 @@ impl Outbox {
             std::mem::swap(&mut writer.buffer, &mut pending.commands);
         } else {
             writer.buffer.append(&mut pending.urgent);
+            if pending.urgent.capacity() > KEEP_CAPACITY {
+                pending.urgent = Vec::new();
+            }
             if !pending.held {
                 writer.buffer.append(&mut pending.commands);
             }

@@ -4,6 +4,10 @@ fn publish(outbox: &Outbox, payload: &[u8]) {
     outbox.append(|out| encode::publish(out, b"s", b"", b"", payload));
 }
 
+fn ping(out: &mut Vec<u8>) {
+    out.extend_from_slice(encode::PING);
+}
+
 fn attached() -> (Outbox, u64) {
     let outbox = Outbox::default();
     let epoch = outbox.attach();
@@ -96,15 +100,37 @@ fn take_hands_everything_over() {
 #[test]
 fn a_new_connection_gets_publishes_and_what_is_replayed() {
     let (outbox, epoch) = attached();
-    assert!(!outbox.append_ping(), "nobody is there to answer");
+    assert!(!outbox.append_in_service(ping), "nobody is there to answer");
     outbox.append(|out| encode::subscribe(out, "gone", "", 1));
     publish(&outbox, b"1");
     outbox.append(|out| encode::unsubscribe(out, 1, 0));
     publish(&outbox, b"PING");
     outbox.release(b"SUB a 2\r\n");
-    assert!(outbox.append_ping());
+    assert!(outbox.append_in_service(ping));
     let expected = b"SUB a 2\r\nPUB s 1\r\n1\r\nPUB s 4\r\nPING\r\nPING\r\n";
     assert_eq!(outbox.size(), expected.len());
     assert_eq!(outbox.take(epoch).unwrap(), expected);
     assert_eq!(outbox.size(), 0);
+}
+
+#[test]
+fn what_only_a_connection_in_service_understands_isnt_collected_without_one() {
+    let (outbox, epoch) = attached();
+    outbox.release(b"");
+    assert!(outbox.append_in_service(|out| encode::subscribe(out, "s", "", 1)));
+    assert_eq!(outbox.take(epoch).unwrap(), b"SUB s 1\r\n");
+    outbox.hold();
+    assert!(!outbox.append_in_service(|out| encode::subscribe(out, "s", "", 2)));
+    assert_eq!(outbox.size(), 0);
+}
+
+#[test]
+fn a_long_replay_keeps_no_memory() {
+    let (outbox, epoch) = attached();
+    outbox.release(&b"SUB a 2\r\n".repeat(100_000));
+    outbox.take(epoch).unwrap();
+    publish(&outbox, b"1");
+    outbox.take(epoch).unwrap();
+    let kept = lock(&outbox.pending).urgent.capacity() + lock(&outbox.writer).buffer.capacity();
+    assert!(kept <= KEEP_CAPACITY, "{kept} bytes");
 }

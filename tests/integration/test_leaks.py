@@ -178,3 +178,40 @@ async def test_descriptors_are_closed_with_the_client(server: Server, closed_por
         await eventually(lambda: PROCESS.num_fds() <= before, "after a failed connect()", 5)
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("first", ["data", "headers"])
+async def test_kept_messages_leave_their_read_buffers(
+    server: Server, connect: Connect, first: str
+) -> None:
+    nc = await connect()
+    sub = await nc.subscribe("data")
+    kept: list[Any] = []
+
+    async def keep(count: int) -> None:
+        """Keep one of many, from a read buffer each."""
+        for _ in range(count):
+            for _ in range(200):
+                await nc.publish("data", bytes(400), reply="answers", headers={"Name": "value"})
+            await nc.flush()
+            msgs = [await sub.next_msg(5) for _ in range(200)]
+            getattr(msgs[0], first)
+            assert (msgs[0].data, msgs[0].headers) == (bytes(400), {"Name": "value"})
+            assert (msgs[0].subject, msgs[0].reply) == ("data", "answers")
+            kept.append(msgs[0])
+
+    await keep(20)
+    rss = memory()
+    await keep(200)
+    assert memory() - rss < MAX_GROWTH
+
+
+async def test_large_headers_are_not_kept(connect: Connect) -> None:
+    with Server(config="max_payload: 64MB") as server:
+        nc = await connect(server)
+        rss = memory()
+        await nc.publish("data", b"", headers={"Name": "x" * 40 * MEGABYTE})
+        await nc.flush()
+        # The buffer that has been written goes with the next write.
+        await nc.flush()
+        assert memory() - rss < MAX_GROWTH

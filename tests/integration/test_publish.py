@@ -338,3 +338,32 @@ async def test_flush_and_rtt_want_a_positive_timeout(connect: Connect, timeout: 
         await nc.flush(timeout)
     with pytest.raises(errors.BadTimeoutError):
         await nc.rtt(timeout)
+
+
+async def test_an_interrupted_publish_does_not_stop_the_next_ones(
+    server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal handler may raise in the middle of anything that runs Python code."""
+    loop = asyncio.get_running_loop()
+    call_soon = loop.call_soon
+    interrupted = False
+
+    def interrupting(*args: Any, **kwargs: Any) -> Any:
+        nonlocal interrupted
+        if interrupted:
+            interrupted = False
+            raise InterruptedError
+        return call_soon(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "call_soon", interrupting)
+    nc, other = await connect(), await connect()
+    sub = await other.subscribe("data")
+    await other.flush()
+    interrupted = True
+    with pytest.raises(InterruptedError):
+        await nc.publish("data", b"0")
+    # The server's first PING would have one round of output written, but not three.
+    for number in range(1, 4):
+        await nc.publish("data", b"%d" % number)
+        while (await sub.next_msg(5)).data != b"%d" % number:
+            pass

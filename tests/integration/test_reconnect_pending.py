@@ -274,3 +274,23 @@ async def test_a_flush_that_was_given_up_does_not_end_a_later_one(connect: Conne
         answer.set()
         await within(flushing)
         await nc.close()
+
+
+async def test_subscriptions_that_come_and_go_leave_room_to_publish(connect: Connect) -> None:
+    server = Server()
+    server.start()
+    nc = await connect(server, pending_size=10_000, max_reconnect_attempts=-1, **EAGER)
+    kept = await nc.subscribe("kept")
+    server.stop()
+    await eventually(lambda: nc.is_reconnecting, "the client has noticed")
+    for number in range(1000):
+        sub = await nc.subscribe(f"data.{number}")
+        await sub.unsubscribe()
+    later = await nc.subscribe("later")
+    assert nc.pending_data_size == 0
+    await nc.publish("kept", b"1")
+    await nc.publish("later", b"2")
+    with server:
+        assert (await kept.next_msg(TIMEOUT)).data == b"1"
+        assert (await later.next_msg(TIMEOUT)).data == b"2"
+        assert nc.is_connected
