@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
+import nats
+
 if TYPE_CHECKING:
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription
+    import nats.aio.msg
+    import nats.aio.subscription
 
 
 class Error(Exception):
@@ -111,7 +113,9 @@ class BadHeaderError(Error):
 class SlowConsumerError(Error):
     """A message was dropped because its subscription is over a pending limit."""
 
-    def __init__(self, subject: str, reply: str, sid: int, sub: Subscription) -> None:
+    def __init__(
+        self, subject: str, reply: str, sid: int, sub: nats.aio.subscription.Subscription
+    ) -> None:
         self.subject = subject
         self.reply = reply
         self.sid = sid
@@ -218,7 +222,7 @@ class NotJSMessageError(Error):
 class MsgAlreadyAckdError(Error):
     """A second acknowledgement of the same message."""
 
-    def __init__(self, msg: Optional[Msg] = None) -> None:
+    def __init__(self, msg: Optional[nats.aio.msg.Msg] = None) -> None:
         self._msg: Any = msg
 
     def __str__(self) -> str:

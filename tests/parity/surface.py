@@ -97,6 +97,16 @@ def signature(function: Any, *, bound: bool) -> Any:
     ]
 
 
+def hints_resolve(annotated: Any) -> bool:
+    """Say whether programs that look at annotations can do so, as those that inject dependencies
+    or make schemas do."""
+    try:
+        typing.get_type_hints(annotated)
+    except Exception:
+        return False
+    return True
+
+
 def callable_surface(function: Any, kind: str, *, bound: bool) -> dict[str, Any]:
     # A native function can only say that it is one by the marker of inspect.markcoroutinefunction.
     is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
@@ -104,6 +114,7 @@ def callable_surface(function: Any, kind: str, *, bound: bool) -> dict[str, Any]
         "kind": kind,
         "async": is_async,
         "parameters": signature(function, bound=bound),
+        "hints": hints_resolve(function),
     }
 
 
@@ -118,7 +129,8 @@ def member_surface(cls: type, name: str) -> dict[str, Any] | None:
     if inspect.isroutine(static):
         return callable_surface(static, "method", bound=True)
     if isinstance(static, property):
-        return {"kind": "property", "settable": static.fset is not None}
+        hints = hints_resolve(static.fget)
+        return {"kind": "property", "settable": static.fset is not None, "hints": hints}
     if inspect.isdatadescriptor(static):
         # Slots, and the attributes of native classes, whose settability shows at run time only.
         return {"kind": "property", "settable": None}
@@ -169,6 +181,7 @@ def class_surface(cls: type) -> dict[str, Any]:
         described["text"] = {name: str(m) for name, m in cls.__members__.items()}
         return described
     described["parameters"] = signature(cls, bound=False)
+    described["hints"] = hints_resolve(cls) and hints_resolve(cls.__init__)
     if dataclasses.is_dataclass(cls):
         described["fields"] = fields_surface(cls)
         described["frozen"] = cls.__dataclass_params__.frozen  # type: ignore[attr-defined]

@@ -129,11 +129,19 @@ def compare_entries(path: str, theirs: Surface, ours: Surface) -> Iterator[str]:
         yield f"{path} cannot be assigned"
     if theirs.get("async") != ours.get("async"):
         yield f"{path} is async: {ours['async']}, not {theirs['async']}"
+    yield from compare_hints(path, theirs, ours)
     if "parameters" in theirs:
         yield from compare_parameters(path, theirs["parameters"], ours["parameters"])
 
 
+def compare_hints(path: str, theirs: Surface, ours: Surface) -> Iterator[str]:
+    # Native attributes have none.
+    if theirs.get("hints") and not ours.get("hints", True):
+        yield f"{path} has annotations that don't resolve"
+
+
 def compare_classes(path: str, theirs: Surface, ours: Surface) -> Iterator[str]:
+    yield from compare_hints(path, theirs, ours)
     # Others may come between them, in the same order.
     bases = iter(ours["bases"])
     lost = [base for base in theirs["bases"] if base not in bases]

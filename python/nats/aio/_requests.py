@@ -12,9 +12,9 @@ from nats.nuid import NUID
 from ._publish import Publishing
 from ._types import DEFAULT_INBOX_PREFIX, NO_RESPONDERS_STATUS
 from ._waits import within
+from .msg import Msg
 
 if TYPE_CHECKING:
-    from .msg import Msg
     from .subscription import Subscription
 
 

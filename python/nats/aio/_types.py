@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import UserString
-from typing import TYPE_CHECKING, Awaitable, Callable, Tuple, Union
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from typing import Awaitable, Callable, Tuple, Union
 
 __all__ = [
     "CONNECT_OP",
@@ -94,4 +92,4 @@ class RawCredentials(UserString):
     """The text of a credentials file, where a path could stand as well."""
 
 
-Credentials = Union[str, Tuple[str, str], RawCredentials, "Path"]
+Credentials = Union[str, Tuple[str, str], RawCredentials, "os.PathLike[str]"]

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from random import shuffle
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
+import nats
 from nats import errors
 from nats._core import (
     Connection,
@@ -55,7 +56,7 @@ from .subscription import (
 from .transport import TcpTransport, Transport, WebSocketTransport
 
 if TYPE_CHECKING:
-    from nats.js import JetStreamContext, JetStreamManager
+    import nats.js
 
 # Names that nats-py's module has; some are only re-exported here.
 __all__ = [
@@ -470,7 +471,7 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks)
         """Closes the client."""
         await self._close(Client.CLOSED, do_cbs=True)
 
-    def jetstream(self, **opts: Any) -> JetStreamContext:
+    def jetstream(self, **opts: Any) -> nats.js.JetStreamContext:
         """Returns a context for publishing to and consuming from streams.
 
         :param opts: see :class:`nats.js.JetStreamContext`: ``prefix``, ``domain``, ``timeout``,
@@ -480,7 +481,7 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks)
 
         return JetStreamContext(self, **opts)
 
-    def jsm(self, **opts: Any) -> JetStreamManager:
+    def jsm(self, **opts: Any) -> nats.js.JetStreamManager:
         """Returns a context for managing streams and consumers.
 
         :param opts: see :class:`nats.js.JetStreamManager`: ``prefix``, ``timeout``.

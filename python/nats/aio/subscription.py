@@ -8,13 +8,14 @@ import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Optional
 
+import nats
 from nats import errors
 from nats._core import SubscriptionCore
 from nats._spellings import CallableInt, CallableStr
 from nats.aio.msg import Msg
 
 if TYPE_CHECKING:
-    from nats.aio.client import Client
+    import nats.aio.client
 
 # Default limits of what may wait in a subscription
 DEFAULT_SUB_PENDING_MSGS_LIMIT = 512 * 1024
@@ -44,7 +45,7 @@ class Subscription:
 
     def __init__(
         self,
-        conn: Client,
+        conn: nats.aio.client.Client,
         id: int = 0,
         subject: str = "",
         queue: str = "",

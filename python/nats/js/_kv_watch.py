@@ -7,15 +7,15 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Optional
 
+import nats
 from nats.errors import ConnectionClosedError, TimeoutError
 
 from ._feed import Feed
 
 if TYPE_CHECKING:
+    import nats.js.client
+    import nats.js.kv
     from nats._core import EntryFeed
-
-    from .client import JetStreamContext
-    from .kv import KeyValue
 
 
 class StopIterSentinel:
@@ -33,15 +33,16 @@ class KeyWatcher:
 
     STOP_ITER = StopIterSentinel()
 
-    _feed: EntryFeed
-    _arrivals: Feed
-    _sub: JetStreamContext.PushSubscription
-
-    def __init__(self, js: KeyValue) -> None:
+    def __init__(self, js: nats.js.kv.KeyValue) -> None:
         self._js = js
+        self._sub: nats.js.client.JetStreamContext.PushSubscription
+        self._feed: EntryFeed
+        self._arrivals: Feed
         self._pending: Optional[int] = None
 
-    async def _start(self, sub: JetStreamContext.PushSubscription, feed: EntryFeed) -> None:
+    async def _start(
+        self, sub: nats.js.client.JetStreamContext.PushSubscription, feed: EntryFeed
+    ) -> None:
         self._sub = sub
         self._feed = feed
         self._arrivals = Feed(sub)
@@ -106,7 +107,7 @@ class KeyWatcher:
             await self._wait()
         return list(keys)
 
-    async def _initial_entries(self) -> AsyncIterator[KeyValue.Entry]:
+    async def _initial_entries(self) -> AsyncIterator[nats.js.kv.KeyValue.Entry]:
         """Yields the initial values."""
         async for entry in self:
             if entry is None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Optional, Union
 
+import nats
 from nats.errors import TimeoutError
 from nats.js import api
 
@@ -13,8 +14,8 @@ from ._feed import Feed
 from ._kv_watch import StopIterSentinel
 
 if TYPE_CHECKING:
-    from .client import JetStreamContext
-    from .object_store import ObjectStore
+    import nats.js.client
+    import nats.js.object_store
 
 
 class ObjectWatcher:
@@ -26,17 +27,16 @@ class ObjectWatcher:
 
     STOP_ITER = StopIterSentinel()
 
-    _sub: JetStreamContext.PushSubscription
-    _feed: Feed
-
-    def __init__(self, js: ObjectStore) -> None:
+    def __init__(self, js: nats.js.object_store.ObjectStore) -> None:
         self._js = js
+        self._sub: nats.js.client.JetStreamContext.PushSubscription
+        self._feed: Feed
         self._ignore_deletes = False
         # Whether the `None` has been handed out, or is none to be.
         self._init_done = False
         self._none_due = False
 
-    def _start(self, sub: JetStreamContext.PushSubscription) -> None:
+    def _start(self, sub: nats.js.client.JetStreamContext.PushSubscription) -> None:
         self._sub = sub
         self._feed = Feed(sub)
 

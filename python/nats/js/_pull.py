@@ -9,15 +9,15 @@ import json
 import time
 from typing import TYPE_CHECKING, Any, Dict, List, Optional
 
+import nats
 from nats import errors
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
 from nats.js.errors import APIError, FetchTimeoutError
 
 if TYPE_CHECKING:
-    from nats.aio.msg import Msg
-
-    from .client import JetStreamContext
+    import nats.js.client
 
 _NANOS_PER_SECOND = 1_000_000_000
 # A pull request ends that much before its `fetch` does, so that the server's word is heard.
@@ -43,7 +43,7 @@ class PullSubscription:
 
     def __init__(
         self,
-        js: JetStreamContext,
+        js: nats.js.client.JetStreamContext,
         sub: Subscription,
         stream: str,
         consumer: str,

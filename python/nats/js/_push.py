@@ -7,16 +7,16 @@ import datetime
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Optional
 
+import nats
 from nats import errors
+from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
 from nats.js.errors import ConsumerSequenceMismatchError
 
 if TYPE_CHECKING:
+    import nats.js.client
     from nats.aio.client import Client as NATS
-    from nats.aio.msg import Msg
-
-    from .client import JetStreamContext
 
 # Missed heartbeats after which a consumer counts as gone.
 _MISSED_HEARTBEATS = 2
@@ -32,7 +32,7 @@ class PushSubscription(Subscription):
 
     def __init__(
         self,
-        js: JetStreamContext,
+        js: nats.js.client.JetStreamContext,
         sub: Subscription,
         stream: str,
         consumer: str,
@@ -95,7 +95,7 @@ class PushState:
 
     def __init__(
         self,
-        js: JetStreamContext,
+        js: nats.js.client.JetStreamContext,
         conn: NATS,
         stream: str,
         ordered: Optional[bool],

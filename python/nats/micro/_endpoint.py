@@ -8,6 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
+import nats
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription, is_being_cancelled
 
@@ -16,7 +17,7 @@ from ._schema import EndpointInfo, EndpointStats
 from .request import Request, ServiceError
 
 if TYPE_CHECKING:
-    from .service import Service
+    import nats.micro.service
 
 DEFAULT_QUEUE_GROUP = "q"
 """The queue group of endpoints for which no other is named."""
@@ -39,7 +40,7 @@ class _Counters:
 class Endpoint:
     """One handler of a service; made by :meth:`Service.add_endpoint`."""
 
-    def __init__(self, service: Service, config: EndpointConfig) -> None:
+    def __init__(self, service: nats.micro.service.Service, config: EndpointConfig) -> None:
         self._service = service
         self._name = config.name
         self._subject = config.subject or config.name

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Optional, Protocol, overload
 
+import nats
+
 from ._config import EndpointConfig, GroupConfig
 from .request import Handler
 
 if TYPE_CHECKING:
-    from .service import Service
+    import nats.micro.service
 
 
 class EndpointManager(Protocol):
@@ -51,7 +53,7 @@ class GroupManager(Protocol):
 class Group(GroupManager, EndpointManager):
     """Endpoints whose subjects begin with the group's name; see :meth:`Service.add_group`."""
 
-    def __init__(self, service: Service, config: GroupConfig) -> None:
+    def __init__(self, service: nats.micro.service.Service, config: GroupConfig) -> None:
         self._service = service
         self._prefix = config.name
         self._queue_group = config.queue_group
