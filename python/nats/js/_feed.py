@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _QUIET = 1.0
 # The same while there is no connection: what has become of the consumer shows when it is back.
 _ABSENT = 0.1
-# Answers in a row that settle nothing, after which waiting ends.
+# Of what has to end.
 _MAX_DOUBTS = 5
 # The stream is there, but has no such message.
 _NO_MESSAGE = 10037
@@ -28,8 +28,15 @@ class Feed:
     while others were delivered, only the stream's state can tell.
     """
 
-    def __init__(self, sub: JetStreamContext.PushSubscription) -> None:
+    def __init__(
+        self, sub: JetStreamContext.PushSubscription, max_doubts: Optional[int] = _MAX_DOUBTS
+    ) -> None:
+        """
+        :param max_doubts: answers in a row that settle nothing, after which waiting ends;
+            ``None`` for no limit.
+        """
         self._sub = sub
+        self._max_doubts = max_doubts
         self._doubts = 0
 
     @property
@@ -76,14 +83,14 @@ class Feed:
             raise
         except (APIError, errors.TimeoutError):
             self._doubts += 1
-            if self._doubts == _MAX_DOUBTS:
+            if self._doubts == self._max_doubts:
                 raise
             return False
         if last.seq is None or last.seq <= core.stream_seq:
             return True
         # Not delivered yet, or lost on the way: a new consumer settles that.
         self._doubts += 1
-        if self._doubts == _MAX_DOUBTS:
+        if self._doubts == self._max_doubts:
             raise errors.TimeoutError
         if core.pending_msgs == 0:
             await self.renew()

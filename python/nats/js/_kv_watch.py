@@ -45,7 +45,8 @@ class KeyWatcher:
     ) -> None:
         self._sub = sub
         self._feed = feed
-        self._arrivals = Feed(sub)
+        # A watch outlasts a stream that has no leader for a while.
+        self._arrivals = Feed(sub, max_doubts=None)
         try:
             info = await sub.consumer_info()
         except BaseException:
@@ -101,6 +102,7 @@ class KeyWatcher:
     async def _collect_keys(self) -> list[str]:
         """Reads the keys of the initial values."""
         keys: dict[str, None] = {}
+        self._arrivals = Feed(self._sub)
         while not self._feed.collect_keys(keys):
             if self._sub._core.stopped:
                 raise ConnectionClosedError
@@ -109,6 +111,7 @@ class KeyWatcher:
 
     async def _initial_entries(self) -> AsyncIterator[nats.js.kv.KeyValue.Entry]:
         """Yields the initial values."""
+        self._arrivals = Feed(self._sub)
         async for entry in self:
             if entry is None:
                 return

@@ -94,6 +94,7 @@ for _public in (
     ServiceStats,
 ):
     _public.__module__ = __name__
+del _public
 
 DEFAULT_PREFIX = "$SRV"
 """First token of the subjects on which services are discovered and monitored."""
