@@ -266,6 +266,21 @@ async def test_purge_deletes(js_server: Server, connect: Connect) -> None:
     assert (await js.stream_info("KV_B")).state.messages == 2
 
 
+async def test_purge_deletes_spares_new_values(js_server: Server, connect: Connect) -> None:
+    _, js, kv = await begin(connect)
+    await kv.put("a", b"1")
+    await kv.delete("a")
+    purge = js.purge_stream
+
+    async def put_and_purge(*args: Any, **options: Any) -> Any:
+        await kv.put("a", b"2")
+        return await purge(*args, **options)
+
+    js.purge_stream = put_and_purge
+    await kv.purge_deletes(olderthan=0)
+    assert (await kv.get("a")).value == b"2"
+
+
 # Ages
 
 

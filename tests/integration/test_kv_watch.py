@@ -193,21 +193,6 @@ async def test_many_keys(js_server: Server, connect: Connect) -> None:
 # Options
 
 
-async def test_purge_deletes_spares_new_values(js_server: Server, connect: Connect) -> None:
-    _, js, kv = await begin(connect)
-    await kv.put("a", b"1")
-    await kv.delete("a")
-    purge = js.purge_stream
-
-    async def put_and_purge(*args: Any, **options: Any) -> Any:
-        await kv.put("a", b"2")
-        return await purge(*args, **options)
-
-    js.purge_stream = put_and_purge
-    await kv.purge_deletes(olderthan=0)
-    assert [entry.value for entry in await kv.history("a")] == [b"2"]
-
-
 async def test_wildcards(js_server: Server, connect: Connect) -> None:
     _, _, kv = await begin(connect)
     watchers = [await kv.watch(keys) for keys in ("a.*", "a.>", "*", "a.b.c")]
