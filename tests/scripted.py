@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import nats
 from conftest import Connect
 from fake_server import FakeConnection, FakeServer, Handler
-from waiting import Events, within
+from waiting import Events, eventually, within
 
 # Seconds that a message may take.
 TIMEOUT = 5.0
@@ -70,6 +72,22 @@ async def subscriber(
 
 async def payloads(sub: Any, count: int) -> list[bytes]:
     return [(await sub.next_msg(TIMEOUT)).data for _ in range(count)]
+
+
+async def assert_nothing_runs() -> None:
+    """No task of a client is left; those that are cancelled may take a turn of the loop."""
+    home = str(Path(nats.__file__).parent)
+
+    def running() -> list[str]:
+        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        return [
+            repr(coroutine)
+            for coroutine in coroutines
+            if getattr(coroutine, "cr_code", None)
+            and coroutine.cr_code.co_filename.startswith(home)
+        ]
+
+    await eventually(lambda: not running(), "all tasks of the client have ended", seconds=3)
 
 
 class Gated:

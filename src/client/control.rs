@@ -42,11 +42,22 @@ impl ControlEvent {
             Self::Dropped(..) => backlog.settle_drop_report(),
         }
     }
+
+    /// Whichever connection it came from.
+    fn is_about_messages(&self) -> bool {
+        matches!(self, Self::Dropped(..) | Self::Server(Event::Push(..)))
+    }
+
+    fn is_info(&self) -> bool {
+        matches!(self, Self::Server(Event::Info(_)))
+    }
 }
 
 #[derive(Default)]
 pub struct Control {
     events: VecDeque<ControlEvent>,
+    /// What a handshake has passed over; comes before `events`.
+    passed_over: VecDeque<ControlEvent>,
     /// The task is handling an event right now.
     busy: bool,
     waiter: Option<Py<PyAny>>,
@@ -57,7 +68,7 @@ impl Control {
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.waiter)?;
         self.pongs.iter().try_for_each(|pinger| visit.call(&pinger.future))?;
-        self.events.iter().try_for_each(|event| match event {
+        self.passed_over.iter().chain(&self.events).try_for_each(|event| match event {
             ControlEvent::Pong(future) => visit.call(future),
             ControlEvent::Dropped(_, subscription) => visit.call(subscription),
             ControlEvent::Server(_) => Ok(()),
@@ -83,13 +94,30 @@ impl Connection {
     /// (`(epoch, exception)`).
     fn next_event(&self, py: Python<'_>) -> PyResult<Option<(Py<PyString>, Py<PyAny>)>> {
         let mut control = lock(&self.control);
-        let event = control.events.pop_front();
+        let event = control.passed_over.pop_front().or_else(|| control.events.pop_front());
         control.busy = event.is_some();
         drop(control);
-        if let Some(event) = &event {
-            event.settle(&self.shared.backlog);
-        }
-        event.map(|event| describe(py, event)).transpose()
+        self.hand_out(py, event)
+    }
+
+    /// The next event that answers a handshake. What it passes over is left to `next_event`:
+    /// reports on messages and, unless the handshake `takes_info`, INFO.
+    fn next_answer(
+        &self,
+        py: Python<'_>,
+        takes_info: bool,
+    ) -> PyResult<Option<(Py<PyString>, Py<PyAny>)>> {
+        let mut control = lock(&self.control);
+        let answer = loop {
+            match control.events.pop_front() {
+                Some(event) if event.is_about_messages() || event.is_info() && !takes_info => {
+                    control.passed_over.push_back(event);
+                }
+                answer => break answer,
+            }
+        };
+        drop(control);
+        self.hand_out(py, answer)
     }
 
     /// Resolves when there is an event.
@@ -110,14 +138,15 @@ impl Connection {
     /// of dropped ones and of gaps.
     fn clear_events(&self) {
         let mut control = lock(&self.control);
-        control.events.retain(|event| {
-            let keep =
-                matches!(event, ControlEvent::Dropped(..) | ControlEvent::Server(Event::Push(..)));
+        let keep = |event: &ControlEvent| {
+            let keep = event.is_about_messages();
             if !keep {
                 event.settle(&self.shared.backlog);
             }
             keep
-        });
+        };
+        control.passed_over.retain(keep);
+        control.events.retain(keep);
         control.busy = false;
     }
 
@@ -145,6 +174,17 @@ impl Connection {
         let drain = slf.getattr(intern!(py, "drain"))?;
         let event_loop = slf.get().event_loop.event_loop.bind(py);
         event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (drain,)).map(drop)
+    }
+
+    fn hand_out(
+        &self,
+        py: Python<'_>,
+        event: Option<ControlEvent>,
+    ) -> PyResult<Option<(Py<PyString>, Py<PyAny>)>> {
+        if let Some(event) = &event {
+            event.settle(&self.shared.backlog);
+        }
+        event.map(|event| describe(py, event)).transpose()
     }
 
     /// Collects the mail and passes on everything in it.
@@ -220,7 +260,7 @@ impl Connection {
         if pinger.is_some() {
             self.pings_outstanding.store(0, Relaxed);
         }
-        let in_turn = control.busy || !control.events.is_empty();
+        let in_turn = control.busy || !control.passed_over.is_empty() || !control.events.is_empty();
         match pinger {
             Some(Pinger { future, direct }) if direct || !in_turn => {
                 drop(control);

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 from typing import Any
 
-import nats
 import pytest
 from conftest import Connect
 from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from scripted import TIMEOUT, admit, subscribed
+from scripted import TIMEOUT, admit, assert_nothing_runs, subscribed
 from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -30,22 +28,6 @@ async def admit_and_send(client: FakeConnection) -> None:
     await admit(client)
     await client.send_message("a", 1, b"%d" % client.index)
     await client.serve()
-
-
-async def assert_nothing_runs() -> None:
-    """No task of a client is left; those that are cancelled may take a turn of the loop."""
-    home = str(Path(nats.__file__).parent)
-
-    def running() -> list[str]:
-        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
-        return [
-            repr(coroutine)
-            for coroutine in coroutines
-            if getattr(coroutine, "cr_code", None)
-            and coroutine.cr_code.co_filename.startswith(home)
-        ]
-
-    await eventually(lambda: not running(), "all tasks of the client have ended", seconds=3)
 
 
 async def close(nc: Any) -> None:
@@ -155,6 +137,7 @@ async def test_during_a_handshake(
             "reconnect_to_server_handler": again,
         }
         nc = await connect(server, **options, **EAGER)
+        await within(nc.flush())
         assert_logged(caplog)
         caplog.clear()
         server.connections[0].abort()

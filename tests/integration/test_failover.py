@@ -238,6 +238,22 @@ async def test_handler_that_always_raises_leaves_the_loop_alive(
     assert nc.is_closed
 
 
+@pytest.mark.parametrize("answer", [(None, None), ("nats://127.0.0.1:1", 0), None])
+async def test_handler_with_a_senseless_answer_leaves_the_loop_alive(
+    fakes: list[FakeServer], connect: Connect, answer: Any
+) -> None:
+    options: dict[str, Any] = {
+        "reconnect_to_server_handler": lambda pool, info: answer,
+        "max_reconnect_attempts": -1,
+    }
+    events = Events()
+    nc = await connect(fakes[0], **options, **events.callbacks, **EAGER)
+    await nc.force_reconnect()
+    await eventually(lambda: len(events.errors) > 1)
+    await asyncio.wait_for(nc.close(), 5)
+    assert {type(error) for error in events.errors} <= {TypeError, AttributeError}
+
+
 async def ignore(error: Exception) -> None:
     pass
 

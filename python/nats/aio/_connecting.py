@@ -41,8 +41,6 @@ class Connecting(Lifecycle):
                 self._start_tasks()
                 return
             except errors.NoServersError as error:
-                if self.options["max_reconnect_attempts"] < 0:
-                    continue
                 self._err = error
                 raise
             except (errors.ConnectionClosedError, errors.InvalidUserCredentialsError):
@@ -110,7 +108,11 @@ class Connecting(Lifecycle):
             except Exception as error:
                 self._count_attempt(server)
                 self._err = error
-                await self._error_cb(error)
+                if self.is_reconnecting:
+                    await self._report(error)
+                else:
+                    # It may end `connect()`.
+                    await self._error_cb(error)
                 continue
             self._current_server = server
             return
@@ -229,7 +231,7 @@ class Connecting(Lifecycle):
     async def _read_info(self) -> dict[str, Any]:
         """The INFO that a server begins with."""
         core = self._native()
-        kind, value = await self._next_event()
+        kind, value = await self._next_answer(takes_info=True)
         if kind == "ended" and isinstance(value, OSError):
             raise value
         if kind != "info":
@@ -257,12 +259,10 @@ class Connecting(Lifecycle):
 
     async def _expect_among(self, wanted: str) -> None:
         while True:
-            kind, value = await self._next_event()
+            kind, value = await self._next_answer(takes_info=False)
             if kind == wanted:
                 return
             if kind == "err":
                 raise errors.Error(f"nats: {value}")
             if kind == "ended":
                 raise value
-            if kind == "info":
-                await self._process_info(parse_info(value))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Generator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
@@ -23,7 +25,7 @@ from ._servers import ReconnectToServerHandler, Srv, discovered_servers
 from ._stats import Stats
 from ._types import Callback, ErrorCallback
 from ._unconnected import Unconnected
-from ._waits import outcome, within
+from ._waits import is_being_cancelled, outcome, within
 from .errors import ErrStaleConnection
 
 if TYPE_CHECKING:
@@ -43,6 +45,23 @@ _CLOSE_LINGER = 2.0
 async def _default_error_callback(ex: Exception) -> None:
     """Logs errors for which there is no `error_cb`."""
     _logger.error("nats: encountered error", exc_info=ex)
+
+
+@contextmanager
+def _logging(message: str) -> Generator[None, None, None]:
+    """Logs what a callback raises instead of passing it on.
+
+    So it does with the cancellation of something that the callback has waited for, but not with
+    that of the task in which it runs.
+    """
+    try:
+        yield
+    except asyncio.CancelledError as failure:
+        if is_being_cancelled():
+            raise
+        _logger.error(message, exc_info=failure)
+    except Exception as failure:
+        _logger.error(message, exc_info=failure)
 
 
 class Lifecycle:
@@ -89,18 +108,14 @@ class Lifecycle:
 
     async def _report(self, error: Exception) -> None:
         """Tells `error_cb`; what it raises must not end what goes on after the error."""
-        try:
+        with _logging("nats: error callback failed"):
             await self._error_cb(error)
-        except Exception as failure:
-            _logger.error("nats: error callback failed", exc_info=failure)
 
     async def _call_back(self, callback: Optional[Callback]) -> None:
         """Calls a callback in the middle of work that has to go on even if it raises."""
         if callback is not None:
-            try:
+            with _logging("nats: callback failed"):
                 await callback()
-            except Exception as failure:
-                _logger.error("nats: callback failed", exc_info=failure)
 
     def _native(self) -> Connection:
         """The native connection, where there has to be one."""
@@ -163,18 +178,18 @@ class Lifecycle:
         """Why the current connection has ended: the error, or what TLS says instead."""
         return (self._link and self._link.failure) or error
 
-    async def _next_event(self) -> Any:
-        """The next event of the current connection, within the time for connecting."""
+    async def _next_answer(self, takes_info: bool) -> Any:
+        """The next event of a handshake, within the time for connecting.
+
+        The rest is left to the reading task: callbacks may take their time, and may close.
+        """
         core = self._native()
 
         async def current() -> Any:
             while True:
-                event = core.next_event()
+                event = core.next_answer(takes_info)
                 if event is None:
                     await core.event_ready()
-                elif event[0] in ("dropped", "push"):
-                    # Left from before: it's about messages, not about this connection.
-                    await self._process_event(*event)
                 elif event[0] != "ended":
                     return event
                 elif self._is_current(event[1][0]):
@@ -187,6 +202,11 @@ class Lifecycle:
         self._reading_task = loop.create_task(self._read_loop())
         self._ping_interval_task = loop.create_task(self._ping_interval())
 
+    def _has_tasks(self) -> bool:
+        """Whether there is something of this client that goes on by itself."""
+        tasks = (self._reading_task, self._ping_interval_task, self._reconnection_task)
+        return any(task is not None and not task.done() for task in tasks)
+
     def _stop_tasks(self) -> None:
         self._cancel(self._reading_task)
         self._cancel(self._ping_interval_task)
@@ -195,9 +215,11 @@ class Lifecycle:
 
     async def _read_loop(self) -> None:
         """Handles what the server sends besides messages, one event after the other."""
-        core = self._native()
+        core, link = self._native(), self._link
         handling.set(core)
-        while True:
+        # A callback may have ended the connection; it may even have made another one, or have
+        # kept the cancellation of this task to itself.
+        while self.is_connected and self._link is link:
             try:
                 event = core.next_event()
                 if event is None:
@@ -209,9 +231,6 @@ class Lifecycle:
                 return
             except Exception as error:
                 _logger.error("nats: encountered error", exc_info=error)
-                if self.is_closed:
-                    # By this task, which nobody else ends; a callback has failed at that.
-                    return
 
     async def _process_event(self, kind: str, value: Any) -> bool:
         """Handles one event; true if it has ended the connection."""
@@ -328,7 +347,7 @@ class Lifecycle:
             self._status = status
             return
         was_connected = self.is_connected
-        link = self._link
+        core, link = self._core, self._link
         self._status = CLOSED
         self._stop_tasks()
         try:
@@ -351,9 +370,11 @@ class Lifecycle:
             finally:
                 if self._closed_cb is not None:
                     await self._closed_cb()
-        self._client_id = None
-        self._client_ip = None
-        self._resp_sub_prefix = None
+        if self._core is core:
+            # Unless a callback has connected again.
+            self._client_id = None
+            self._client_ip = None
+            self._resp_sub_prefix = None
 
     def _tear_down(self, for_good: bool) -> None:
         for sub in list(self._subs.values()):

@@ -59,15 +59,13 @@ class Reconnecting(Connecting):
                 await self._resume()
                 await self._call_back(self._reconnected_cb)
                 return
-            except errors.ConnectionClosedError:
-                return
             except errors.NoServersError as error:
                 self._err = error
                 await self._close(CLOSED)
                 return
             except Exception as error:
                 # Whatever it was, a client that gave up trying would hang.
-                if self.is_closed:
+                if self.is_closed or self._native().is_shut_down():
                     return
                 # The connection may have come into service before it failed.
                 self._native().hold()
@@ -81,6 +79,8 @@ class Reconnecting(Connecting):
                     return
                 self._status = RECONNECTING
                 self._count_attempt(self._current_server)
+                # An attempt may fail without having waited for anything, time after time.
+                await asyncio.sleep(0)
             except asyncio.CancelledError:
                 return
 

@@ -19,6 +19,14 @@ def retrieve(outcome: asyncio.Future[Any]) -> None:
         outcome.exception()
 
 
+def is_being_cancelled() -> bool:
+    """Whether a `CancelledError` is meant for the running task, and doesn't come from something
+    that it has waited for."""
+    cancelling = getattr(asyncio.current_task(), "cancelling", None)
+    # Before Python 3.11 a task can't tell.
+    return cancelling is None or cancelling() > 0
+
+
 async def within(coroutine: Coroutine[Any, Any, T], timeout: Optional[float]) -> T:
     """Runs a coroutine, in a task of its own.
 

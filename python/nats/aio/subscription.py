@@ -14,6 +14,8 @@ from nats._core import SubscriptionCore
 from nats._spellings import CallableInt, CallableStr
 from nats.aio.msg import Msg
 
+from ._waits import is_being_cancelled
+
 if TYPE_CHECKING:
     import nats.aio.client
 
@@ -369,14 +371,6 @@ def _finish(handler: Any, waits_for: Any) -> Generator[Any, Any, None]:
             else:
                 break
     yield from handler.__await__()
-
-
-def is_being_cancelled() -> bool:
-    """Whether a `CancelledError` is meant for the running task, and doesn't come from something
-    that it has waited for."""
-    cancelling = getattr(asyncio.current_task(), "cancelling", None)
-    # Before Python 3.11 a task can't tell.
-    return cancelling is None or cancelling() > 0
 
 
 def _current_task() -> Optional[asyncio.Task[Any]]:

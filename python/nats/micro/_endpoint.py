@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 import nats
+from nats.aio._waits import is_being_cancelled
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription, is_being_cancelled
+from nats.aio.subscription import Subscription
 
 from ._config import EndpointConfig
 from ._schema import EndpointInfo, EndpointStats
