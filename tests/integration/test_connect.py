@@ -299,6 +299,29 @@ async def test_connecting_again_with_the_same_object(server: Server) -> None:
     await nc.close()
 
 
+async def test_connecting_while_connected(server: Server) -> None:
+    """The former connection ends, with its keep-alive."""
+    events = Events()
+    nc = Client()
+    for _ in range(3):
+        await within(nc.connect(server.url, **events.callbacks, **EAGER))
+        await nc.subscribe("a")
+    coroutines = [repr(task.get_coro()) for task in asyncio.all_tasks()]
+    assert len([each for each in coroutines if "_ping_interval" in each]) == 1
+    sub = await nc.subscribe("a")
+    await nc.publish("a", b"1")
+    assert (await sub.next_msg(5)).data == b"1"
+    assert (events.names, events.errors) == ([], [])
+    await within(nc.close())
+
+
+@pytest.mark.parametrize("attempts", [3, -1])
+async def test_no_server_at_all(attempts: int) -> None:
+    nc = Client()
+    with pytest.raises(errors.NoServersError):
+        await within(nc.connect([], max_reconnect_attempts=attempts))
+
+
 async def test_connect_after_a_failure_with_the_same_object(
     server: Server, closed_port: int
 ) -> None:

@@ -93,6 +93,37 @@ def test_asyncio_run_again_and_again(
     assert done.stdout.split("\n") == ["run 0", "run 1", "run 2", ""]
 
 
+ONE_CLIENT = """
+import sys, nats
+from nats.aio.client import Client
+
+nc = Client()
+
+async def main(number):
+    async def error_cb(error):
+        print(error)
+
+    # Without a wait between attempts: each connect() adds the server to the pool once more.
+    await nc.connect(sys.argv[1], error_cb=error_cb, reconnect_time_wait=0)
+    sub = await nc.subscribe("data")
+    await nc.publish("data", b"run %d" % number)
+    print((await sub.next_msg(5)).data.decode())
+
+for number in range(3):
+    asyncio.run(main(number))
+"""
+
+
+def test_one_client_connects_on_loop_after_loop(
+    server: Server, driver: str, loop_lines: str
+) -> None:
+    """Left open by each of them."""
+    options = ["-W", "ignore::ResourceWarning"]
+    done = script(loop_lines + ONE_CLIENT, server.url, driver, *options)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.split("\n") == ["run 0", "run 1", "run 2", ""]
+
+
 LOOP_CLOSED = """
 import gc, sys, nats
 

@@ -63,6 +63,7 @@ class AsyncioDriver:
         :param clear_lines: how many lines to read before TLS starts; all if `None`.
         """
         self._core = core
+        self._loop = asyncio.get_running_loop()
         self._clear_lines = clear_lines
         self._transport: Optional[asyncio.Transport] = None
         self._protocol = WireProtocol(core)
@@ -114,9 +115,13 @@ class AsyncioDriver:
 
     def close(self, graceful: bool) -> None:
         transport, self._transport = self._transport, None
-        self._core.drop_link()
-        # After a fork the transport is the parent's.
-        if transport is None or not self._core.in_own_process():
+        try:
+            self._core.drop_link()
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
+        # After a fork the transport is the parent's, and nobody's after the end of its loop.
+        if transport is None or not self._core.in_own_process() or self._loop.is_closed():
             return
         if graceful:
             self._is_closing = True

@@ -267,6 +267,10 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks)
         if dont_randomize is False:
             shuffle(self._server_pool)
 
+        if isinstance(self._core, Connection) and self._has_tasks():
+            # Connected already: they would go on beside those of the new connection.
+            await self._close(Client.CLOSED, do_cbs=False)
+            self._core.shut_down()
         self._make_core(pending_size)
         try:
             await self._first_connect()
