@@ -219,13 +219,12 @@ impl Connection {
     /// Handles an event that needs no policy; queues it for the task otherwise.
     fn sort(&self, py: Python<'_>, event: Event) -> PyResult<()> {
         match event {
-            Event::Complete(sid) => {
-                let subscriptions = self.subscriptions.bind(py);
-                if subscriptions.contains(sid)? {
-                    subscriptions.del_item(sid)?;
+            Event::Complete(sid) => match self.subscriptions.bind(py).get_item(sid)? {
+                Some(subscription) => {
+                    subscription.call_method0(intern!(py, "_forget_if_handled")).map(drop)
                 }
-                Ok(())
-            }
+                None => Ok(()),
+            },
             Event::Room => self.release_publishers(py),
             Event::Pong => self.sort_pong(py),
             Event::Dropped(frame) => {

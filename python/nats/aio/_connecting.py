@@ -63,7 +63,7 @@ class Connecting(Lifecycle):
                 continue
             remaining = sub._max_msgs - sub._received
             if sub._max_msgs > 0 and remaining <= 0:
-                del self._subs[sid]
+                sub._forget_if_handled()
                 continue
             commands.append(f"SUB {sub._subject} {sub._queue or ''} {sid}\r\n")
             if sub._max_msgs > 0:

@@ -234,6 +234,9 @@ class Subscription:
     async def _drain(self) -> None:
         # From now on another connection doesn't subscribe again.
         self._draining = True
+        if not self._core.stopped:
+            # One whose limit was reached is forgotten: closing the client has to end this.
+            self._conn._subs[self._id] = self
         flushed = False
         link = self._conn._link
         try:
@@ -322,6 +325,15 @@ class Subscription:
         core = self._core
         return 0 < core.max_msgs <= core.received and core.pending_msgs == 0
 
+    def _forget_if_handled(self) -> None:
+        """The last message up to the auto-unsubscribe limit has come.
+
+        While it is handled or drained, whoever drains or closes the client has to know of it.
+        """
+        task = self._wait_for_msgs_task
+        if not self._draining and (task is None or task.done()):
+            self._conn._remove_sub(self._id)
+
     async def _wait_for_msgs(self) -> None:
         """Runs the handler for one message after the other."""
         core = self._core
@@ -353,6 +365,8 @@ class Subscription:
             pass
         finally:
             core.handled()
+            if self._is_complete():
+                self._conn._remove_sub(self._id)
 
 
 @types.coroutine
