@@ -228,3 +228,44 @@ async def test_connecting_in_closed_cb(connect: Connect) -> None:
         assert (nc.client_id, nc.client_ip) == (7, "192.0.2.1")
         await within(nc.close())
         assert (nc.client_id, nc.client_ip) == (None, None)
+
+
+async def test_publishing_in_a_callback_while_there_is_no_room(connect: Connect) -> None:
+    """Room comes with the next connection, which comes after the callback."""
+    go_on = asyncio.Event()
+
+    async def handler(client: FakeConnection) -> None:
+        await client.handshake()
+        if client.index == 0:
+            # It reads no more.
+            client.writer.transport.pause_reading()
+            await go_on.wait()
+            await client.write(DENIED)
+            await called.wait()
+            client.abort()
+        await client.serve()
+
+    async with FakeServer(handler) as server:
+        called = asyncio.Event()
+
+        async def error_cb(error: Exception) -> None:
+            called.set()
+            for _ in range(3):
+                await nc.publish("errors", bytes(2000))
+
+        nc = await connect(server, pending_size=4000, **{**EAGER, "error_cb": error_cb})
+
+        async def fill() -> None:
+            while True:
+                await nc.publish("a", bytes(100_000))
+
+        filling = asyncio.ensure_future(fill())
+        await eventually(lambda: nc.pending_data_size > 4000)
+        assert not filling.done()
+        go_on.set()
+        await server.wait_connections(2)
+        filling.cancel()
+        await eventually(lambda: nc.is_connected)
+        await within(nc.flush())
+        await within(nc.close())
+        await asyncio.gather(filling, return_exceptions=True)

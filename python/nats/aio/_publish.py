@@ -48,6 +48,11 @@ class Publishing(Lifecycle):
             await self._wait_for_room(room)
 
     async def _wait_for_room(self, room: asyncio.Future[None]) -> None:
+        if asyncio.current_task() is self._reading_task:
+            # A callback. Room may only come with another connection, for which this task has to
+            # go on.
+            await asyncio.sleep(0)
+            return
         try:
             await outcome(room, self._flush_timeout)
         except asyncio.TimeoutError:
