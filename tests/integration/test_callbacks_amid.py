@@ -269,3 +269,48 @@ async def test_publishing_in_a_callback_while_there_is_no_room(connect: Connect)
         await within(nc.flush())
         await within(nc.close())
         await asyncio.gather(filling, return_exceptions=True)
+
+
+async def fail() -> None:
+    raise ValueError("the callback is broken")
+
+
+@pytest.mark.usefixtures("quiet_loop")
+@pytest.mark.parametrize("why", ["refused", "stale", "no servers", "drained in a handler"])
+async def test_a_callback_that_fails_as_the_client_closes_by_itself(
+    connect: Connect, caplog: pytest.LogCaptureFixture, why: str
+) -> None:
+    """It is logged, instead of being left to the loop as an exception of a task's."""
+
+    async def handler(client: FakeConnection) -> None:
+        await client.handshake()
+        if why == "refused":
+            await client.write(b"-ERR 'Maximum Connections Exceeded'\r\n")
+        if why == "stale":
+            await client.wait_closed()
+        if why == "no servers":
+            await server.stop_accepting()
+            return
+        if why == "drained in a handler":
+            await client.expect(b"SUB ")
+            await client.send_message("a", 1)
+        await client.serve()
+
+    server = FakeServer(handler)
+    async with server:
+        options: dict[str, Any] = {**EAGER, **Events().callbacks, "closed_cb": fail}
+        if why == "stale":
+            options.update(ping_interval=0.02, allow_reconnect=False)
+        if why == "no servers":
+            options.update(max_reconnect_attempts=1)
+        nc = await connect(server, **options)
+        if why == "drained in a handler":
+
+            async def drain(msg: Any) -> None:
+                await nc.drain()
+
+            await nc.subscribe("a", cb=drain)
+        await eventually(lambda: "the callback is broken" in caplog.text)
+        assert nc.is_closed
+        await assert_nothing_runs()
+        assert {record.name for record in caplog.records} == {"nats.aio.client"}

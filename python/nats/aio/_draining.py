@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from nats import errors
 
-from ._lifecycle import CLOSED, DRAINING_PUBS, DRAINING_SUBS, Lifecycle
+from ._lifecycle import CLOSED, DRAINING_PUBS, DRAINING_SUBS, Lifecycle, contained
 from ._waits import retrieve
 
 if TYPE_CHECKING:
@@ -29,10 +29,11 @@ class Draining(Lifecycle):
         if self.is_draining or self.is_closed:
             # Somebody else was faster.
             return
-        try:
-            await self._drain()
-        except errors.Error as error:
-            await self._error_cb(error)
+        with contained("nats: callback failed"):
+            try:
+                await self._drain()
+            except errors.Error as error:
+                await self._report(error)
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()

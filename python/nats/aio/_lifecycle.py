@@ -48,7 +48,7 @@ async def _default_error_callback(ex: Exception) -> None:
 
 
 @contextmanager
-def _logging(message: str) -> Generator[None, None, None]:
+def contained(message: str) -> Generator[None, None, None]:
     """Logs what a callback raises instead of passing it on.
 
     So it does with the cancellation of something that the callback has waited for, but not with
@@ -108,13 +108,13 @@ class Lifecycle:
 
     async def _report(self, error: Exception) -> None:
         """Tells `error_cb`; what it raises must not end what goes on after the error."""
-        with _logging("nats: error callback failed"):
+        with contained("nats: error callback failed"):
             await self._error_cb(error)
 
     async def _call_back(self, callback: Optional[Callback]) -> None:
         """Calls a callback in the middle of work that has to go on even if it raises."""
         if callback is not None:
-            with _logging("nats: callback failed"):
+            with contained("nats: callback failed"):
                 await callback()
 
     def _native(self) -> Connection:
@@ -294,7 +294,7 @@ class Lifecycle:
                 return False
         # `_close` cancels the reading task, unless it runs in it.
         self._reading_task = asyncio.get_running_loop().create_task(
-            self._close(CLOSED, not self.is_connecting)
+            self._close_unasked(not self.is_connecting)
         )
         return True
 
@@ -333,7 +333,7 @@ class Lifecycle:
         else:
             self._status = DISCONNECTED
             self._err = error
-            await self._close(CLOSED, True)
+            await self._close_unasked()
 
     def _cancel(self, task: Optional[asyncio.Task[Any]]) -> None:
         """Cancels a task of the client, but not the one that is running."""
@@ -375,6 +375,11 @@ class Lifecycle:
             self._client_id = None
             self._client_ip = None
             self._resp_sub_prefix = None
+
+    async def _close_unasked(self, do_cbs: bool = True) -> None:
+        """Closes where nobody waits who could be told what a callback raises."""
+        with contained("nats: callback failed"):
+            await self._close(CLOSED, do_cbs)
 
     def _tear_down(self, for_good: bool) -> None:
         for sub in list(self._subs.values()):

@@ -8,7 +8,7 @@ from random import shuffle
 from nats import errors
 
 from ._connecting import Connecting
-from ._lifecycle import CLOSED, RECONNECTING, handling
+from ._lifecycle import RECONNECTING, handling
 from ._servers import ReconnectToServerHandler, Server
 
 
@@ -61,7 +61,7 @@ class Reconnecting(Connecting):
                 return
             except errors.NoServersError as error:
                 self._err = error
-                await self._close(CLOSED)
+                await self._close_unasked()
                 return
             except Exception as error:
                 # Whatever it was, a client that gave up trying would hang.
