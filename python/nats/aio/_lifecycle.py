@@ -72,6 +72,7 @@ class Lifecycle:
     def __init__(self) -> None:
         self._core: Union[Connection, Unconnected] = Unconnected()
         self._link: Optional[Driver] = None
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
         self._subs: dict[int, Subscription] = {}
         self._current_server: Optional[Srv] = None
         self._server_info: dict[str, Any] = {}
@@ -85,6 +86,8 @@ class Lifecycle:
         self._reading_task: Optional[asyncio.Task[None]] = None
         self._ping_interval_task: Optional[asyncio.Task[None]] = None
         self._reconnection_task: Optional[asyncio.Task[None]] = None
+        self._is_in_disconnected_cb = False
+        self._is_in_connect = False
         self._set_callbacks(None, None, None, None, None, None)
         self._reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None
         self.options: dict[str, Any] = Options()
@@ -407,8 +410,41 @@ class Lifecycle:
             except asyncio.TimeoutError:
                 pass
 
-    def _abandon(self) -> None:
-        """Lets go of the native connection after a `connect()` that failed."""
+    async def _leave_connection(self) -> bool:
+        """Makes way for a `connect()` of a client that is connected or reconnecting.
+
+        Subscriptions and pending output stay, for the next connection.
+
+        :returns: whether there was anything to leave.
+        """
+        core = self._core
+        if (
+            isinstance(core, Unconnected)
+            # Two at once can't share a connection.
+            or self._is_in_connect
+            or core.is_shut_down()
+            or not core.in_own_process()
+            or self._loop is not asyncio.get_running_loop()
+        ):
+            return False
+        self._status = CONNECTING
+        core.hold()
+        self._stop_tasks()
+        if not self._is_in_disconnected_cb:
+            # Else it looks who has connected when the callback, which may be the caller, returns.
+            await self._end_reconnecting()
+        self._drop_link()
+        core.fail_publishes(errors.ConnectionReconnectingError, False)
+        return True
+
+    def _abandon(self, for_good: bool) -> None:
+        """Lets go of the connection after a `connect()` that failed.
+
+        :param for_good: nothing is there that another `connect()` could go on with.
+        """
         if isinstance(self._core, Connection):
             self._drop_link()
-            self._core.shut_down()
+            if for_good:
+                self._core.shut_down()
+            elif not self.is_closed:
+                self._status = DISCONNECTED

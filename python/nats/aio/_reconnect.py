@@ -8,7 +8,7 @@ from random import shuffle
 from nats import errors
 
 from ._connecting import Connecting
-from ._lifecycle import RECONNECTING, handling
+from ._lifecycle import DISCONNECTED, RECONNECTING, handling
 from ._servers import ReconnectToServerHandler, Server
 
 
@@ -43,9 +43,15 @@ class Reconnecting(Connecting):
         # Acknowledgements of what the lost connection has sent will not come.
         self._native().fail_publishes(errors.ConnectionReconnectingError, False)
         self._err = None
-        await self._call_back(self._disconnected_cb)
-        if self.is_closed:
+        self._is_in_disconnected_cb = True
+        try:
+            await self._call_back(self._disconnected_cb)
+        finally:
+            self._is_in_disconnected_cb = False
+        if self._status not in (RECONNECTING, DISCONNECTED):
+            # Closed meanwhile, or somebody has called `connect()`, perhaps the callback.
             return
+        self._status = RECONNECTING
         if not self.options.get("dont_randomize"):
             shuffle(self._server_pool)
         while True:

@@ -267,28 +267,34 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks)
         if dont_randomize is False:
             shuffle(self._server_pool)
 
-        if isinstance(self._core, Connection) and self._has_tasks():
-            # Connected already: they would go on beside those of the new connection.
-            await self._close(Client.CLOSED, do_cbs=False)
-            self._core.shut_down()
-        self._make_core(pending_size)
+        goes_on = await self._leave_connection()
+        if not goes_on:
+            if isinstance(self._core, Connection) and self._has_tasks():
+                # Left open by another loop: they would go on beside those of the new connection.
+                await self._close(Client.CLOSED, do_cbs=False)
+                self._core.shut_down()
+            self._make_core()
+        core = self._native()
+        core.max_pending = pending_size
+        core.set_skip_subject_validation(skip_subject_validation)
+        self._choose_message_class()
+        self._is_in_connect = True
         try:
             await self._first_connect()
         except BaseException:
-            self._abandon()
+            self._abandon(for_good=not goes_on)
             raise
+        finally:
+            self._is_in_connect = False
 
-    def _make_core(self, pending_size: int) -> None:
+    def _make_core(self) -> None:
         """Starts a native connection for this `connect()`."""
         self._stats.restart(self._core.counters())
         self._resp_sub_prefix = None
-        loop = asyncio.get_running_loop()
-        core = Connection(loop, self, self._subs, self._driver, Msg)
+        self._loop = asyncio.get_running_loop()
+        core = Connection(self._loop, self, self._subs, self._driver, Msg)
         core.status = self._core.status
-        core.max_pending = pending_size
-        core.set_skip_subject_validation(self._skip_subject_validation)
         self._core = core
-        self._choose_message_class()
         core.open()
 
     def _choose_message_class(self) -> None:
