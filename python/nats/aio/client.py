@@ -33,6 +33,7 @@ from . import _types
 from ._credentials import Signing, signing_of_credentials, signing_of_seed
 from ._draining import Draining
 from ._options import check_callbacks
+from ._privates import ClientPrivates
 from ._reconnect import Reconnecting
 from ._requests import Requests
 from ._servers import (
@@ -87,7 +88,7 @@ __all__ = [
 __all__ += _types.__all__
 
 
-class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks):
+class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks, ClientPrivates):
     """An asyncio client of NATS; make it with :func:`nats.connect`."""
 
     msg_class: type[Msg] = Msg
@@ -109,6 +110,12 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks)
     def __init__(self) -> None:
         super().__init__()
         self._sid = 0
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        # A subclass may assign it before it calls our `__init__`.
+        if name == "msg_class" and isinstance(vars(self).get("_core"), Connection):
+            self._choose_message_class()
 
     async def connect(
         self,

@@ -14,6 +14,7 @@ from nats._core import SubscriptionCore
 from nats._spellings import CallableInt, CallableStr
 from nats.aio.msg import Msg
 
+from ._privates import PendingQueue
 from ._waits import is_being_cancelled
 
 if TYPE_CHECKING:
@@ -133,6 +134,10 @@ class Subscription:
     @_max_msgs.setter
     def _max_msgs(self, value: int) -> None:
         self._core.max_msgs = max(value, 0)
+
+    @property
+    def _pending_queue(self) -> PendingQueue:
+        return PendingQueue(self)
 
     @property
     def _pending_size(self) -> int:

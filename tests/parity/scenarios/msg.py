@@ -188,6 +188,32 @@ async def class_of_messages(ctx: Context) -> None:
 
 
 @scenario
+async def class_of_messages_assigned_late(ctx: Context) -> None:
+    class Special(Msg):
+        pass
+
+    class EarlyClient(Client):
+        def __init__(self) -> None:
+            self.msg_class = Special
+            super().__init__()
+
+    ctx.say(EarlyClient().msg_class is Special, Client.msg_class is Msg, Client().msg_class is Msg)
+    nc = await ctx.connect()
+    sub = await nc.subscribe("foo")
+
+    async def handler(msg: Any) -> None:
+        ctx.say("handler", type(msg) is Special)
+        await msg.respond(b"answer")
+
+    await nc.subscribe("ask", cb=handler)
+    ctx.say("reply", type(await nc.request("ask", timeout=2)) is Special)
+    nc.msg_class = Special
+    await nc.publish("foo", b"hello")
+    ctx.say(type(await sub.next_msg()) is Special)
+    ctx.say("reply", type(await nc.request("ask", timeout=2)) is Special)
+
+
+@scenario
 async def patched_methods(ctx: Context) -> None:
     original = Msg.respond
 

@@ -281,3 +281,33 @@ async def large_messages_in_pieces(ctx: Context) -> None:
     got = [await sub.next_msg(timeout=3) for _ in payloads]
     ctx.say("equal", [msg.data for msg in got] == payloads)
     ctx.say([msg.headers for msg in got])
+
+
+@scenario
+async def private_names_that_programs_use(ctx: Context) -> None:
+    nc: Any = ctx.client()
+    ctx.say("before", nc._max_payload, nc._pending_data_size, nc._max_pending_size)
+    await nc.connect(ctx.url, pending_size=4096, **ctx.callbacks())
+    ctx.say("connected", nc._max_payload, nc._pending_data_size, nc._max_pending_size)
+    nc._max_payload = nc._max_pending_size = 100
+    ctx.say("assigned", nc.max_payload)
+    await ctx.attempt("too large", nc.publish("foo", bytes(101)))
+    sub: Any = await nc.subscribe("foo", pending_msgs_limit=3)
+    queue = sub._pending_queue
+    ctx.say(queue.maxsize, queue.qsize(), queue.empty(), queue.full())
+    for number in range(3):
+        await nc.publish("foo", b"%d" % number)
+    await nc._flush_pending()
+    await settle(nc)
+    ctx.say(queue.qsize(), queue.empty(), queue.full(), sub.pending_msgs)
+    ctx.say((await queue.get()).data, queue.get_nowait().data, queue.qsize())
+    queue.task_done()
+    ctx.say((await sub.next_msg()).data, queue.empty())
+    await ctx.attempt("empty", queue.get_nowait)
+    waiting = asyncio.ensure_future(queue.get())
+    await nc.publish("foo", b"last")
+    ctx.say((await asyncio.wait_for(waiting, 2)).data)
+    waiting = asyncio.ensure_future(queue.get())
+    await asyncio.sleep(0)
+    await sub.unsubscribe()
+    await ctx.attempt("unsubscribed", asyncio.wait_for(waiting, 0.05))
