@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from nats._core import Connection, SubscriptionCore
 
+from ._unconnected import Unconnected
+
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
-
-    from ._unconnected import Unconnected
 
 
 class ClientPrivates:
