@@ -10,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from nats._core import Connection, SubscriptionCore
 
-from ._unconnected import Unconnected
+from ._lifecycle import Lifecycle
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
 
-class ClientPrivates:
+class ClientPrivates(Lifecycle):
     """What the native connection knows, under nats-py's names."""
-
-    _core: Connection | Unconnected
 
     @property
     def _max_payload(self) -> int:
