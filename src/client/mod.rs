@@ -128,6 +128,10 @@ impl Connection {
         Ok(moved)
     }
 
+    fn is_loop_closed(&self, py: Python<'_>) -> PyResult<bool> {
+        self.event_loop.event_loop.call_method0(py, intern!(py, "is_closed"))?.is_truthy(py)
+    }
+
     /// Whether this thread runs the loop.
     fn runs_here(&self, py: Python<'_>) -> PyResult<bool> {
         static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

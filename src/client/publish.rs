@@ -264,7 +264,7 @@ impl Connection {
             return Ok(());
         }
         let py = slf.py();
-        if !self.runs_here(py)? {
+        if !self.runs_here(py)? && !self.is_loop_closed(py)? {
             self.kick_armed.store(false, Relaxed);
             return self.write_out_beside(slf);
         }
