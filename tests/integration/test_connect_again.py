@@ -10,6 +10,7 @@ from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
+from proxy import Proxy
 from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -153,6 +154,33 @@ async def test_in_disconnected_cb_in_vain(connect: Connect, server: Server) -> N
     # The client goes on looking for its server by itself.
     await events.wait("reconnected")
     await interest.check(b"after")
+
+
+async def test_in_disconnected_cb_amid_handshakes_that_fail(
+    connect: Connect, server: Server
+) -> None:
+    events = Events()
+    again = asyncio.Event()
+    nc: Client
+
+    async def disconnected_cb() -> None:
+        if not again.is_set():
+            # In a task of its own, as `wait_for` did before Python 3.12.
+            await asyncio.create_task(nc.connect(proxy.url, **options))
+            again.set()
+
+    options = {**FOREVER, **events.callbacks, "disconnected_cb": disconnected_cb}
+    async with Proxy(server.url) as proxy:
+        nc = await connect(proxy, **options)
+        interest = Interest()
+        await interest.make(nc)
+        proxy.cut_after = 10
+        proxy.cut()
+        await eventually(lambda: len(events.errors) > 3)
+        proxy.cut_after = None
+        await within(again.wait())
+        await interest.check(b"after")
+        await nc.close()
 
 
 async def test_in_error_cb(connect: Connect) -> None:

@@ -39,12 +39,12 @@ async def main():
     subs = [await nc.subscribe(subject, pending_msgs_limit=1) for subject in SUBJECTS]
     await nc.flush()
     stuck = 0
-    for _ in range(40):
+    for _ in range(12):
         # The I/O thread reads while nobody lets the loop turn.
         time.sleep(0.01)
         child = os.fork()
         if child == 0:
-            signal.alarm(5)
+            signal.alarm(10)
             let_go(nc, subs)
             os._exit(0)
         stuck += os.waitpid(child, 0)[1] != 0

@@ -29,8 +29,12 @@ class Connecting(Lifecycle):
     def ssl_context(self) -> ssl.SSLContext:
         raise AssertionError("ClientState implements this")
 
-    async def _first_connect(self) -> None:
-        """Tries the pool until a server takes the connection or none is left."""
+    async def _first_connect(self, goes_on: bool) -> None:
+        """Tries the pool until a server takes the connection or none is left.
+
+        :param goes_on: the client has been in service: its subscriptions and pending output wait
+            for the next connection.
+        """
         while True:
             try:
                 await self._select_next_server()
@@ -52,7 +56,10 @@ class Connecting(Lifecycle):
                 self._check_not_shut_down()
                 if not self.options["allow_reconnect"]:
                     raise
-                await self._close(DISCONNECTED, False)
+                if goes_on:
+                    self._drop_link()
+                else:
+                    await self._close(DISCONNECTED, False)
                 self._count_attempt(self._current_server)
 
     def _subscribe_commands(self) -> bytes:

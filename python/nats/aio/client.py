@@ -287,7 +287,7 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks,
         self._choose_message_class()
         self._is_in_connect = True
         try:
-            await self._first_connect()
+            await self._first_connect(goes_on)
         except BaseException:
             self._abandon(for_good=not goes_on)
             raise
