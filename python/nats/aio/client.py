@@ -32,6 +32,7 @@ from nats.protocol.parser import (
 from . import _types
 from ._credentials import Signing, signing_of_credentials, signing_of_seed
 from ._draining import Draining
+from ._message_class import MessageClass
 from ._options import check_callbacks
 from ._privates import ClientPrivates
 from ._reconnect import Reconnecting
@@ -48,7 +49,7 @@ from ._tls import check_tls_option, context_of
 from ._types import *
 from ._types import __lang__
 from .errors import ErrInvalidUserCredentials, ErrStaleConnection
-from .msg import MSG_INIT, Msg
+from .msg import Msg
 from .subscription import (
     DEFAULT_SUB_PENDING_BYTES_LIMIT,
     DEFAULT_SUB_PENDING_MSGS_LIMIT,
@@ -88,10 +89,16 @@ __all__ = [
 __all__ += _types.__all__
 
 
-class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks, ClientPrivates):
+class Client(
+    Reconnecting,
+    Draining,
+    Requests,
+    ClientState,
+    MessageClass,
+    AssignableCallbacks,
+    ClientPrivates,
+):
     """An asyncio client of NATS; make it with :func:`nats.connect`."""
-
-    msg_class: type[Msg] = Msg
 
     DISCONNECTED = 0
     CONNECTED = 1
@@ -110,12 +117,6 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks,
     def __init__(self) -> None:
         super().__init__()
         self._sid = 0
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        # A subclass may assign it before it calls our `__init__`.
-        if name == "msg_class" and isinstance(vars(self).get("_core"), Connection):
-            self._choose_message_class()
 
     async def connect(
         self,
@@ -303,49 +304,6 @@ class Client(Reconnecting, Draining, Requests, ClientState, AssignableCallbacks,
         core.status = self._core.status
         self._core = core
         core.open()
-
-    def _choose_message_class(self) -> None:
-        """Has received messages made the way that `msg_class` and overrides ask for."""
-        core = self._native()
-        cls = self.msg_class
-        if type(self)._build_message is not Client._build_message:
-            core.set_message_class(self._rebuild_message, False)
-        else:
-            native = (
-                issubclass(cls, Msg)
-                and getattr(cls, "__init__", None) is MSG_INIT
-                and cls.__new__ is Msg.__new__
-            )
-            core.set_message_class(cls, native)
-
-    def _build_message(
-        self,
-        sid: int,
-        subject: bytes,
-        reply: bytes,
-        data: bytes,
-        headers: Optional[dict[str, str]],
-    ) -> Msg:
-        """Makes a received message; nats-py's hook for subclasses, called only if replaced."""
-        return self.msg_class(
-            subject=subject.decode(),
-            reply=reply.decode(),
-            data=data,
-            headers=headers,
-            _client=self,
-            _sid=sid,
-        )
-
-    def _rebuild_message(
-        self,
-        subject: str,
-        reply: str,
-        data: bytes,
-        headers: Optional[dict[str, str]],
-        _client: Client,
-        _sid: int,
-    ) -> Msg:
-        return self._build_message(_sid, subject.encode(), reply.encode(), data, headers)
 
     async def close(self) -> None:
         """Closes the connection and the client; it doesn't reconnect any more."""
