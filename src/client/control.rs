@@ -198,14 +198,15 @@ impl Connection {
                 unless_ok(self.resolve_request(pending, Reply::Frame(py, frame)), slf);
             }
         }
-        for event in mail.events {
-            unless_ok(self.sort(py, event), slf);
-        }
+        // Before the PONG behind them: a flush returns when handlers have begun.
         for sid in mail.wakes {
             let consumer = lock(&self.consumers).get(&sid).and_then(std::sync::Weak::upgrade);
             if let Some(consumer) = consumer {
                 unless_ok(consumer.wake(py, self), slf);
             }
+        }
+        for event in mail.events {
+            unless_ok(self.sort(py, event), slf);
         }
         let mut control = lock(&self.control);
         let waiter = if control.events.is_empty() { None } else { control.waiter.take() };
