@@ -157,7 +157,8 @@ async def over_pending_size_while_disconnected(ctx: Context) -> None:
 
 @scenario
 async def buffering_switched_off(ctx: Context) -> None:
-    nc = await ctx.connect(pending_size=0, reconnect_time_wait=0.1, **ctx.callbacks(once=True))
+    # So long that no attempt to reconnect is told of meanwhile.
+    nc = await ctx.connect(pending_size=0, reconnect_time_wait=60, **ctx.callbacks(once=True))
     sub = await nc.subscribe("foo")
     await ctx.attempt("publish", nc.publish("foo", b"connected"))
     ctx.say((await sub.next_msg()).data)
