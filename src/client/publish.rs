@@ -98,18 +98,12 @@ impl Connection {
     /// Sends SUB. Callers have checked the subject, and have the next connection subscribe to it
     /// if there is none now.
     fn send_subscribe(slf: &Bound<'_, Self>, subject: &str, queue: &str, sid: u64) -> PyResult<()> {
-        let this = slf.get();
-        this.check_process()?;
-        let subscribe = |out: &mut Vec<u8>| encode::subscribe(out, subject, queue, sid);
-        if this.shared.outbox.append_in_service(subscribe) { this.kick_soon(slf) } else { Ok(()) }
+        Self::send_command(slf, |out| encode::subscribe(out, subject, queue, sid))
     }
 
     /// Sends UNSUB, after `limit` messages or at once if that is zero.
     fn send_unsubscribe(slf: &Bound<'_, Self>, sid: u64, limit: u64) -> PyResult<()> {
-        let this = slf.get();
-        this.check_process()?;
-        let unsubscribe = |out: &mut Vec<u8>| encode::unsubscribe(out, sid, limit);
-        if this.shared.outbox.append_in_service(unsubscribe) { this.kick_soon(slf) } else { Ok(()) }
+        Self::send_command(slf, |out| encode::unsubscribe(out, sid, limit))
     }
 
     /// Writes pending output now, as far as the socket takes it without blocking.
@@ -275,6 +269,13 @@ impl Connection {
             self.kick_armed.store(false, Relaxed);
         }
         armed.map(drop)
+    }
+
+    /// Sends a command to the connection in service, if there is one.
+    fn send_command(slf: &Bound<'_, Self>, encode: impl FnOnce(&mut Vec<u8>)) -> PyResult<()> {
+        let this = slf.get();
+        this.check_process()?;
+        if this.shared.outbox.append_in_service(encode) { this.kick_soon(slf) } else { Ok(()) }
     }
 
     /// Writes what a handler has published before its task goes to sleep: a turn earlier than

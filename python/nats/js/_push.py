@@ -149,7 +149,7 @@ class PushState:
             if is_active or is_recreating or not self._ordered:
                 continue
             if self._conn.is_connected:
-                self._is_stream_in_doubt = self.stream_seen is not None
+                self._is_stream_in_doubt = True
                 await self._restart()
 
     async def process_notice(self, mismatch: Optional[tuple[int, int, Optional[int]]]) -> None:
@@ -220,12 +220,14 @@ class PushState:
     async def _check_stream(self) -> None:
         """Starts over if the stream has been deleted and made anew: the sequence to go on from
         was that of the old one."""
+        if self.stream_seen is None:
+            return
         try:
             stream = await self._js._jsm.stream_info(self._stream)
         except errors.Error:
             # Perhaps that isn't allowed, and making the consumer is.
             return
-        if stream.created is None or self.stream_seen is None or stream.created <= self.stream_seen:
+        if stream.created is None or stream.created <= self.stream_seen:
             return
         self.stream_seen = stream.created
         self._sub._core.forget_stream()
