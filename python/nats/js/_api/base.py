@@ -27,7 +27,15 @@ class Base:
 
     Where the server counts a duration in nanoseconds, the attribute has seconds. Strings are as
     good as members of the enumerations, and are what responses hold. Attributes may be assigned.
+
+    What the server says beyond the attributes is kept and sent back, so that a configuration that
+    was read, changed and written loses nothing a newer server knows. Two objects are equal and
+    look the same whatever else was said.
     """
+
+    # What the attributes can't hold of the JSON that the object was made from. A slot, as what is
+    # in `vars()` would be taken for an attribute.
+    __slots__ = ("__dict__", "__weakref__", "_received")
 
     @staticmethod
     def _convert(resp: Dict[str, Any], field: str, type: type[Base]) -> None:
@@ -104,27 +112,63 @@ class Base:
     def from_response(cls: type[_B], resp: Dict[str, Any]) -> _B:
         """Makes an object of the server's JSON, which stays as it is.
 
-        Fields that this version doesn't know are ignored, here and in nested objects.
+        Fields that this version doesn't know are kept for :meth:`as_dict`, here and in nested
+        objects.
         """
-        resp = dict(resp)
-        cls._convert_fields(resp)
-        return cls(**{field.name: resp[field.name] for field in fields(cls) if field.name in resp})
+        converted = dict(resp)
+        cls._convert_fields(converted)
+        known = {
+            field.name: converted.pop(field.name)
+            for field in fields(cls)
+            if field.name in converted
+        }
+        made = cls(**known)
+        for name, value in known.items():
+            if isinstance(value, datetime.datetime):
+                # The server's nanoseconds.
+                converted[name] = resp[name]
+        made._receive(converted)
+        return made
+
+    def _receive(self, rest: Dict[str, Any]) -> None:
+        if rest:
+            self._received: Dict[str, Any] = rest
 
     def evolve(self: _B, **params: Any) -> _B:
         """Returns a copy with other values for some attributes.
 
         :raises TypeError: there is no such attribute.
         """
-        return replace(self, **params)
+        evolved = replace(self, **params)
+        evolved._receive(dict(self._rest()))
+        return evolved
+
+    def _rest(self) -> Dict[str, Any]:
+        """What the attributes can't hold of the JSON that this was made from."""
+        return getattr(self, "_received", {})
+
+    def _time_to_send(self, field: str) -> Optional[str]:
+        """Returns a time as RFC 3339 text: the server's own, to the nanosecond, unless it has
+        been changed."""
+        value = getattr(self, field)
+        if value is None:
+            return None
+        received: Optional[str] = self._rest().get(field)
+        if received is not None and self._parse_utc_iso(received) == value:
+            return received
+        return self._to_utc_iso(value)
 
     def as_dict(self) -> Dict[str, object]:
-        """Returns what the server takes for this object, without attributes that are ``None``."""
+        """Returns what the server takes for this object, without attributes that are ``None``,
+        and with what it has said beyond the attributes."""
         result: Dict[str, object] = {}
+        rest = dict(self._rest())
         for field in fields(self):
+            rest.pop(field.name, None)
             value = getattr(self, field.name)
             if value is not None:
                 result[field.name] = _as_json(value)
-        return result
+        return {**result, **rest}
 
 
 def _as_json(value: Any) -> Any:

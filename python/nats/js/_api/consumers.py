@@ -60,7 +60,7 @@ class ConsumerConfig(Base):
     def as_dict(self) -> Dict[str, object]:
         result = super().as_dict()
         if self.opt_start_time is not None:
-            result["opt_start_time"] = self._to_utc_iso(self.opt_start_time)
+            result["opt_start_time"] = self._time_to_send("opt_start_time")
         result["ack_wait"] = self._to_nanoseconds(self.ack_wait)
         result["idle_heartbeat"] = self._to_nanoseconds(self.idle_heartbeat)
         result["inactive_threshold"] = self._to_nanoseconds(self.inactive_threshold)
@@ -84,7 +84,7 @@ class SequenceInfo(Base):
     def as_dict(self) -> Dict[str, object]:
         result = super().as_dict()
         if self.last_active is not None:
-            result["last_active"] = self._to_utc_iso(self.last_active)
+            result["last_active"] = self._time_to_send("last_active")
         return result
 
 
@@ -122,7 +122,7 @@ class ConsumerInfo(Base):
 
     def as_dict(self) -> Dict[str, object]:
         result = super().as_dict()
-        result["created"] = self._to_utc_iso(self.created)
+        result["created"] = self._time_to_send("created")
         return result
 
 
@@ -148,4 +148,5 @@ class ConsumerReset(Base):
     @classmethod
     def _convert_fields(cls, resp: Dict[str, Any]) -> None:
         # The server sends both in one object.
-        resp["info"] = ConsumerInfo.from_response(resp)
+        info = {name: resp.pop(name) for name in list(resp) if name != "reset_seq"}
+        resp["info"] = ConsumerInfo.from_response(info)

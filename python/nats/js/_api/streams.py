@@ -34,7 +34,7 @@ class PubAck(Base):
     def _convert_fields(cls, resp: Dict[str, Any]) -> None:
         for name, attribute in (("batch", "batch_id"), ("count", "batch_size")):
             if name in resp:
-                resp.setdefault(attribute, resp[name])
+                resp.setdefault(attribute, resp.pop(name))
 
     def as_dict(self) -> Dict[str, object]:
         result = super().as_dict()
@@ -101,7 +101,7 @@ class StreamSource(Base):
     def as_dict(self) -> Dict[str, object]:
         result = super().as_dict()
         if self.opt_start_time is not None:
-            result["opt_start_time"] = self._to_utc_iso(self.opt_start_time)
+            result["opt_start_time"] = self._time_to_send("opt_start_time")
         return result
 
 
