@@ -238,6 +238,38 @@ async def test_buckets_of_the_hub(leaf_and_hub: Pair, connect: Connect) -> None:
         await own.delete_key_value("settings")
 
 
+async def test_a_mirror_of_the_hubs_bucket(leaf_and_hub: Pair, connect: Connect) -> None:
+    """It is read in the leaf; what is put goes to the hub and comes back from there."""
+    leaf, hub = await connect(leaf_and_hub.here), await connect(leaf_and_hub.there)
+    js, own = leaf.jetstream(domain="hub"), leaf.jetstream()
+    await answered(leaf, "$JS.hub.API.INFO")
+    origin = await js.create_key_value(bucket="settings", storage="memory")
+    try:
+        await own.add_stream(
+            name="KV_near",
+            storage="memory",
+            max_msgs_per_subject=1,
+            allow_direct=True,
+            mirror_direct=True,
+            mirror=api.StreamSource("KV_settings", external=api.ExternalStream("$JS.hub.API")),
+        )
+        near = await own.key_value("near")
+        watcher = await near.watchall()
+        revision = await near.put("colour", b"red")
+        assert (await origin.get("colour")).revision == revision
+        entry = None
+        while entry is None:
+            entry = await watcher.updates(timeout=10)
+        assert (entry.key, entry.value, entry.revision) == ("colour", b"red", revision)
+        await watcher.stop()
+        assert (await near.get("colour")).value == b"red"
+        assert await near.keys() == ["colour"]
+        assert (await (await hub.jetstream().key_value("settings")).get("colour")).value == b"red"
+    finally:
+        await own.delete_key_value("near")
+        await js.delete_key_value("settings")
+
+
 async def test_objects_of_the_hub(leaf_and_hub: Pair, connect: Connect) -> None:
     leaf, hub = await connect(leaf_and_hub.here), await connect(leaf_and_hub.there)
     js = leaf.jetstream(domain="hub")

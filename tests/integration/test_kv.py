@@ -396,15 +396,11 @@ async def test_republishing(js_server: Server, connect: Connect) -> None:
     assert msg.headers["Nats-Sequence"] == str(revision)
 
 
-@pytest.mark.parametrize("kind", ["mirror", "source"])
-async def test_copies_of_a_bucket(js_server: Server, connect: Connect, kind: str) -> None:
+async def test_a_sourced_copy_of_a_bucket(js_server: Server, connect: Connect) -> None:
     _, js, kv = await begin(connect)
     await kv.put("a", b"1")
     origin = api.StreamSource(name="KV_B")
-    options: dict[str, Any] = {"mirror": origin, "mirror_direct": True}
-    if kind == "source":
-        options = {"sources": [origin]}
-    await js.add_stream(name="KV_COPY", max_msgs_per_subject=1, allow_direct=True, **options)
+    await js.add_stream(name="KV_COPY", max_msgs_per_subject=1, allow_direct=True, sources=[origin])
 
     async def copied() -> bool:
         return bool((await js.stream_info("KV_COPY")).state.messages == 2)

@@ -297,6 +297,42 @@ async def test_links(js_server: Server, connect: Connect, tmp_path: Path) -> Non
         await obs.get("to no store")
 
 
+@pytest.mark.parametrize("target", ["me", None, ""])
+async def test_a_link_to_itself_is_refused(
+    target: str | None, js_server: Server, connect: Connect
+) -> None:
+    """To its own store is as bad: neither leads to an object."""
+    _, obs = await store(connect)
+    await obs.put("me", b"content")
+    options = api.ObjectMetaOptions(link=api.ObjectLink("B", target))
+    with pytest.raises(errors.BadObjectMetaError, match=r"'me' would be a link to itself"):
+        await obs.put("me", b"", api.ObjectMeta(options=options))
+    assert (await obs.get("me")).data == b"content"
+
+
+async def test_links_in_a_circle_lead_nowhere(js_server: Server, connect: Connect) -> None:
+    js, obs = await store(connect)
+    other = await js.create_object_store("C", storage="memory")
+    for here, name, bucket, target in (
+        (obs, "a", "C", "b"),
+        (other, "b", "B", "c"),
+        (obs, "c", "C", "b"),
+    ):
+        options = api.ObjectMetaOptions(link=api.ObjectLink(bucket, target))
+        await here.put(name, b"", api.ObjectMeta(options=options))
+    for name in ("a", "c"):
+        with pytest.raises(errors.BadObjectMetaError, match="leads back to itself"):
+            await obs.get(name)
+
+
+async def test_a_configuration_object_stays_as_it_is(js_server: Server, connect: Connect) -> None:
+    js = (await connect()).jetstream()
+    config = api.ObjectStoreConfig(bucket="B", storage=api.StorageType.MEMORY)
+    assert (await js.create_object_store(config=config))._name == "B"
+    assert (await js.create_object_store("C", config))._name == "C"
+    assert config == api.ObjectStoreConfig(bucket="B", storage=api.StorageType.MEMORY)
+
+
 # Watchers
 
 

@@ -16,7 +16,7 @@ from nats.js.errors import (
 )
 from nats.js.manager import JetStreamManager
 
-from .kv import KeyValue
+from .kv import KeyValue, put_prefix
 from .object_store import (
     OBJ_ALL_CHUNKS_PRE_TEMPLATE,
     OBJ_ALL_META_PRE_TEMPLATE,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 KV_STREAM_TEMPLATE = "KV_{bucket}"
 KV_PRE_TEMPLATE = "$KV.{bucket}."
 KV_MAX_HISTORY = 64
+_KV_STREAM_PREFIX = KV_STREAM_TEMPLATE.format(bucket="")
 
 _BUCKET_NAME = re.compile(r"^[a-zA-Z0-9_-]+$")
 _DUPLICATE_WINDOW: float = 2 * 60
@@ -107,18 +108,31 @@ class Stores(JetStreamManager):
             max_msgs_per_subject=config.history,
             num_replicas=config.replicas,
             storage=config.storage,
+            placement=config.placement,
             republish=config.republish,
             subject_delete_marker_ttl=marker_ttl,
         )
         return self._key_value(config.bucket, await self.add_stream(stream))
 
     def _key_value(self, bucket: str, info: api.StreamInfo) -> KeyValue:
+        own = KV_PRE_TEMPLATE.format(bucket=bucket)
+        pre, put_pre = own, None
+        mirror = info.config.mirror
+        if mirror is not None and mirror.name.startswith(_KV_STREAM_PREFIX):
+            origin = KV_PRE_TEMPLATE.format(bucket=mirror.name[len(_KV_STREAM_PREFIX) :])
+            external = mirror.external.api if mirror.external else ""
+            put_pre = f"{external}.{origin}" if external else put_prefix(self._prefix, origin)
+            # What is mirrored keeps its subject, unless the mirror gives it one of its own.
+            transforms = mirror.subject_transforms or ()
+            if not any(transform.dest.startswith(own) for transform in transforms):
+                pre = origin
         return KeyValue(
             name=bucket,
             stream=KV_STREAM_TEMPLATE.format(bucket=bucket),
-            pre=KV_PRE_TEMPLATE.format(bucket=bucket),
+            pre=pre,
             js=self._context(),
             direct=bool(info.config.allow_direct),
+            put_pre=put_pre,
         )
 
     def _context(self) -> JetStreamContext:
@@ -161,11 +175,9 @@ class Stores(JetStreamManager):
         :raises nats.js.errors.BadRequestError: there is such a store with another
             configuration.
         """
-        if config is None:
-            config = api.ObjectStoreConfig(bucket=bucket)
-        else:
-            config.bucket = bucket
-        config = config.evolve(**params)
+        if bucket is not None:
+            params["bucket"] = bucket
+        config = (api.ObjectStoreConfig() if config is None else config).evolve(**params)
         _check_name(config.bucket)
         name = config.bucket or ""
         stream = OBJ_STREAM_TEMPLATE.format(bucket=name)

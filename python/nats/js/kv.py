@@ -61,8 +61,13 @@ def _is_key_valid(key: str) -> bool:
     return len(key) > 0 and key[0] != "." and key[-1] != "." and bool(VALID_KEY_RE.match(key))
 
 
-def _is_domain(prefix: str) -> bool:
-    return prefix.startswith("$JS.") and prefix.endswith(".API") and prefix != api.DEFAULT_PREFIX
+def put_prefix(api_prefix: str, pre: str) -> str:
+    """Returns what is before the key where values are put into a bucket behind an API prefix.
+
+    A server in one domain keeps `$KV` to itself, also for the buckets of another one.
+    """
+    is_domain = api_prefix.startswith("$JS.") and api_prefix.endswith(".API")
+    return f"{api_prefix}.{pre}" if is_domain and api_prefix != api.DEFAULT_PREFIX else pre
 
 
 class KeyValue:
@@ -133,14 +138,15 @@ class KeyValue:
         pre: str,
         js: JetStreamContext,
         direct: bool,
+        *,
+        put_pre: Optional[str] = None,
     ) -> None:
         self._name = name
         self._stream = stream
         self._pre = pre
         self._js = js
         self._direct = direct
-        # What a server in one domain is given for the buckets of another: it keeps `$KV` itself.
-        self._put_pre = f"{js._prefix}.{pre}" if _is_domain(js._prefix) else pre
+        self._put_pre = put_prefix(js._prefix, pre) if put_pre is None else put_pre
 
     async def get(
         self, key: str, revision: Optional[int] = None, validate_keys: bool = True

@@ -5,8 +5,9 @@
 from __future__ import annotations
 
 import json
+import logging
 from binascii import a2b_base64
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, Iterable, List, Optional
 
 from nats.aio._types import NATS_HDR_LINE, NATS_HDR_LINE_SIZE, NO_RESPONDERS_STATUS
 from nats.errors import NoRespondersError
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
 __all__ = ["NATS_HDR_LINE", "NATS_HDR_LINE_SIZE", "JetStreamManager"]
+
+logger = logging.getLogger(__name__)
 
 # What the server can't have in the name of a file or in a token of a subject.
 _INVALID_NAME_CHARS = ">*. /\\\t\r\n"
@@ -95,15 +98,22 @@ class JetStreamManager:
         """Returns configuration and state of a stream.
 
         :param subjects_filter: count the messages of each subject that matches this one, in
-            ``state.subjects``.
+            ``state.subjects``. The server gives 100 000 subjects in one answer; for more it is
+            asked again.
         """
         _validate_stream_name(name)
-        resp = await self._api_request(
+        pages = await self._list(
             f"{self._prefix}.STREAM.INFO.{name}",
-            _encode({"subjects_filter": subjects_filter}) if subjects_filter else b"",
-            timeout=self._timeout,
+            {"subjects_filter": subjects_filter} if subjects_filter else None,
+            lambda page: page["state"].get("subjects"),
         )
-        return api.StreamInfo.from_response(resp)
+        info = api.StreamInfo.from_response(pages[-1])
+        if len(pages) > 1:
+            subjects: Dict[str, int] = {}
+            for page in pages:
+                subjects |= page["state"].get("subjects") or {}
+            info.state.subjects = subjects
+        return info
 
     async def add_stream(
         self, config: Optional[api.StreamConfig] = None, **params: Any
@@ -166,19 +176,46 @@ class JetStreamManager:
         return _success(resp)
 
     async def streams_info(self, offset: int = 0) -> List[api.StreamInfo]:
-        """Returns the streams of the account from ``offset`` on, as many as fit in one answer."""
-        resp = await self._list_streams(offset)
-        return [api.StreamInfo.from_response(stream) for stream in resp["streams"]]
+        """Returns the streams of the account from ``offset`` on, all of them."""
+        pages = await self._list(
+            f"{self._prefix}.STREAM.LIST", {"offset": offset}, lambda page: page["streams"]
+        )
+        return [
+            api.StreamInfo.from_response(stream) for page in pages for stream in page["streams"]
+        ]
 
     async def streams_info_iterator(self, offset: int = 0) -> Iterable[api.StreamInfo]:
-        """Returns an :class:`nats.js.api.StreamsListIterator` over what `streams_info` returns."""
-        resp = await self._list_streams(offset)
-        return api.StreamsListIterator(resp["offset"], resp["total"], resp["streams"])
-
-    async def _list_streams(self, offset: int) -> Dict[str, Any]:
-        return await self._api_request(
+        """Returns an :class:`nats.js.api.StreamsListIterator` over one page of the list, at most
+        256 streams from ``offset`` on; its ``total`` tells whether there are more."""
+        resp = await self._api_request(
             f"{self._prefix}.STREAM.LIST", _encode({"offset": offset}), timeout=self._timeout
         )
+        return api.StreamsListIterator(resp["offset"], resp["total"], resp["streams"])
+
+    async def _list(
+        self,
+        subject: str,
+        request: Optional[Dict[str, Any]],
+        items: Callable[[Dict[str, Any]], Optional[Collection[Any]]],
+    ) -> List[Dict[str, Any]]:
+        """Asks until the server has nothing more to list; returns its answers, the pages.
+
+        :param items: what an answer lists.
+        """
+        pages: List[Dict[str, Any]] = []
+        offset: int = (request or {}).get("offset") or 0
+        while True:
+            payload = b"" if request is None else _encode(request)
+            page = await self._api_request(subject, payload, timeout=self._timeout)
+            pages.append(page)
+            missing = page.get("missing") or ()
+            if missing:
+                logger.warning("nats: the servers of %s don't answer", ", ".join(missing))
+            count = len(items(page) or ()) + len(missing)
+            offset += count
+            if count == 0 or offset >= page.get("total", 0):
+                return pages
+            request = {**(request or {}), "offset": offset}
 
     async def consumer_info(
         self, stream: str, consumer: str, timeout: Optional[float] = None
@@ -302,14 +339,18 @@ class JetStreamManager:
     async def consumers_info(
         self, stream: str, offset: Optional[int] = None
     ) -> List[api.ConsumerInfo]:
-        """Returns the consumers of a stream from ``offset`` on, at most 256."""
+        """Returns the consumers of a stream from ``offset`` on, all of them."""
         _validate_stream_name(stream)
-        resp = await self._api_request(
+        pages = await self._list(
             f"{self._prefix}.CONSUMER.LIST.{stream}",
-            b"" if offset is None else _encode({"offset": offset}),
-            timeout=self._timeout,
+            None if offset is None else {"offset": offset},
+            lambda page: page["consumers"],
         )
-        return [api.ConsumerInfo.from_response(consumer) for consumer in resp["consumers"]]
+        return [
+            api.ConsumerInfo.from_response(consumer)
+            for page in pages
+            for consumer in page["consumers"]
+        ]
 
     async def get_msg(
         self,

@@ -12,7 +12,7 @@ import re
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Set, Tuple, TypeAlias, Union
 
 from nats._spellings import Listing, ReadableResult
 from nats.errors import ConnectionClosedError, Error
@@ -206,26 +206,40 @@ class ObjectStore:
             written has to be thrown away if this raises.
         :param show_deleted: give a deleted object without content instead of raising.
         :raises nats.js.errors.ObjectNotFoundError: there is no such object.
-        :raises nats.js.errors.BadObjectMetaError: what is known of it makes no sense.
+        :raises nats.js.errors.BadObjectMetaError: what is known of it makes no sense, such as
+            links that lead back to themselves.
         :raises nats.js.errors.DigestMismatchError: the content isn't what was put, or parts of
             it are missing; it may have been replaced or deleted while it was read.
         :raises nats.js.errors.LinkIsABucketError: the object is a link to a whole store.
         :raises nats.js.errors.BucketNotFoundError: it is a link to a store that isn't there.
         """
-        info = await self.get_info(name, show_deleted)
-        if not info.nuid:
-            raise BadObjectMetaError
-        link = info.options.link if info.options else None
-        if link is not None:
-            if not link.name:
-                raise LinkIsABucketError
-            store = await self._js.object_store(link.bucket)
-            return await store.get(link.name, writeinto)
+        store, info = await self._follow(name, show_deleted)
         if info.size == 0:
             return self.ObjectResult(info=info)
         write = None if writeinto is None else writer_of(writeinto)
-        data = await read_content(self._js, self._chunk_subject(info.nuid), info, write)
+        data = await read_content(self._js, store._chunk_subject(info.nuid), info, write)
         return self.ObjectResult(info=info, data=data)
+
+    async def _follow(
+        self, name: str, show_deleted: Optional[bool]
+    ) -> Tuple[ObjectStore, api.ObjectInfo]:
+        """Finds the object that a name stands for, over any links, and the store that has it."""
+        store = self
+        followed: Set[Tuple[str, str]] = set()
+        while True:
+            info = await store.get_info(name, show_deleted)
+            if not info.nuid:
+                raise BadObjectMetaError
+            link = info.options.link if info.options else None
+            if link is None:
+                return store, info
+            if not link.name:
+                raise LinkIsABucketError
+            followed.add((store._name, name))
+            if (link.bucket, link.name) in followed:
+                raise BadObjectMetaError(f"the link {name!r} leads back to itself")
+            store = await self._js.object_store(link.bucket)
+            name, show_deleted = link.name, False
 
     async def put(
         self,
@@ -242,6 +256,7 @@ class ObjectStore:
         :param meta: description and headers, and in its ``options`` the size of the chunks in
             bytes or a link. A name in it counts if ``name`` is empty; else it is replaced.
         :raises TypeError: the data is something else.
+        :raises nats.js.errors.BadObjectMetaError: a link leads to itself or to its own store.
         :raises nats.js.errors.APIError: the server refuses a chunk, e.g. because the store is
             full or sealed.
         :raises nats.errors.MaxPayloadError: the chunks are larger than the server allows.
@@ -252,6 +267,9 @@ class ObjectStore:
             meta.name = name
         if meta.options is None:
             meta.options = api.ObjectMetaOptions(max_chunk_size=OBJ_DEFAULT_CHUNK_SIZE)
+        link = meta.options.link
+        if link and link.bucket == self._name and (link.name or meta.name) == meta.name:
+            raise BadObjectMetaError(f"{meta.name!r} would be a link to itself or to its own store")
         chunk_size = meta.options.max_chunk_size or OBJ_DEFAULT_CHUNK_SIZE
         if chunk_size < 0:
             raise ValueError("nats: negative chunk size")
