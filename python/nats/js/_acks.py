@@ -14,12 +14,17 @@ from nats.js.errors import APIError, NoStreamResponseError
 def parse_ack(data: bytes, status: Optional[str]) -> api.PubAck:
     """Makes a :class:`nats.js.api.PubAck` of a reply.
 
+    Within an atomic batch (ADR-50), each message but the last is acknowledged by an empty reply:
+    it is taken in, but not stored yet, and has no sequence.
+
     :param status: the inline status of the reply's headers, if it has one.
     :raises nats.js.errors.NoStreamResponseError: no stream listens to the subject.
     :raises nats.js.errors.APIError: the stream refuses the message.
     """
     if status == NO_RESPONDERS_STATUS:
         raise NoStreamResponseError
+    if status is None and not data:
+        return api.PubAck(stream="", seq=0)
     resp = json.loads(data)
     if "error" in resp:
         APIError.from_error(resp["error"])

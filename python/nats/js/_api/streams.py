@@ -18,8 +18,9 @@ _COMPRESSIONS = tuple(StoreCompression)
 class PubAck(Base):
     """The server's answer to a published message.
 
-    ``batch_id`` and ``batch_size`` come with the commit of a batch (ADR-50). ``val`` is the
-    decimal value of a counter after the message (ADR-49).
+    ``batch_id`` and ``batch_size`` come with the commit of a batch (ADR-50); ``stream`` is empty
+    and ``seq`` 0 for a message of a batch that isn't committed yet. ``val`` is the decimal value
+    of a counter after the message (ADR-49).
     """
 
     stream: str
