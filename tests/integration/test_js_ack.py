@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import json
 import time
 from typing import Any
 
@@ -137,6 +138,20 @@ async def test_nak_with_delay(js_server: Server, connect: Connect, delay: float)
     (again,) = await fetch(sub, 1)
     assert delay - 0.05 < time.monotonic() - start < delay + 3
     assert (again.data, again.metadata.num_delivered) == (b"1", 2)
+
+
+@pytest.mark.parametrize(
+    ("delay", "nanoseconds"), [(4.1, 4_100_000_000), (1.001, 1_001_000_000), (3, 3_000_000_000)]
+)
+async def test_the_delay_is_exact(
+    js_server: Server, connect: Connect, delay: float, nanoseconds: int
+) -> None:
+    nc, _, sub = await begin(connect, count=1, ack_wait=30)
+    (msg,) = await fetch(sub, 1)
+    answers = await nc.subscribe("$JS.ACK.>")
+    await msg.nak(delay=delay)
+    answer = await answers.next_msg(timeout=5)
+    assert json.loads(answer.data.removeprefix(b"-NAK")) == {"delay": nanoseconds}
 
 
 async def test_without_an_answer_it_comes_again(js_server: Server, connect: Connect) -> None:

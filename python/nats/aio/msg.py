@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Optional, SupportsIndex, Union
 
 from nats._core import Message
+from nats._durations import NANOSECONDS, to_nanoseconds
 from nats._spellings import AckTexts, NoReplySubjectError
 from nats.errors import Error, MsgAlreadyAckdError, NotJSMessageError
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 # with a random token behind it in some versions.
 _V1_TOKEN_COUNT = 9
 _V2_MIN_TOKEN_COUNT = 11
-
-_NANOS_PER_SECOND = 10**9
 
 
 @dataclass
@@ -134,7 +133,7 @@ class Msg(Message):
         if delay:
             import json
 
-            payload += b" " + json.dumps({"delay": int(delay * _NANOS_PER_SECOND)}).encode()
+            payload += b" " + json.dumps({"delay": to_nanoseconds(delay)}).encode()
         sent = self._acknowledge(payload)
         if sent is not True:
             await self._finish(sent, payload)
@@ -240,7 +239,7 @@ class Msg(Message):
                 num_pending=int(tokens[ack.NumPending]),
                 # Divided as floats, as the reference does: that decides on the last microsecond.
                 timestamp=datetime.datetime.fromtimestamp(
-                    int(tokens[ack.Timestamp]) / float(_NANOS_PER_SECOND), datetime.timezone.utc
+                    int(tokens[ack.Timestamp]) / float(NANOSECONDS), datetime.timezone.utc
                 ),
                 stream=tokens[ack.Stream],
                 consumer=tokens[ack.Consumer],

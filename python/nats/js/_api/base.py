@@ -8,13 +8,8 @@ import datetime
 from dataclasses import dataclass, fields, replace
 from typing import Any, Dict, Optional, TypeVar, cast
 
-_NANOSECOND = 10**9
-"""Nanoseconds in a second."""
+from nats._durations import NANOSECONDS, to_nanoseconds
 
-# Durations are Go's `time.Duration` on the server.
-_MAX_NANOSECONDS = 2**63 - 1
-# All significant digits that the shortest text of a float can have.
-_FLOAT_DIGITS = 17
 _MICROSECOND_DIGITS = 6
 _DIGITS = "0123456789"
 
@@ -51,30 +46,12 @@ class Base:
     def _convert_nanoseconds(resp: Dict[str, Any], field: str) -> None:
         """Turns a field from nanoseconds into seconds, in place."""
         value = resp.get(field)
-        resp[field] = None if value is None else value / _NANOSECOND
+        resp[field] = None if value is None else value / NANOSECONDS
 
     @staticmethod
     def _to_nanoseconds(val: Optional[float]) -> int:
-        """Returns seconds as nanoseconds, 0 for ``None``.
-
-        Integers are exact. Of a float it is the decimal number it is written as that counts, to
-        which fractions of a nanosecond don't belong: 1.001 are 1 001 000 000 ns.
-        """
-        if val is None:
-            # Go takes no null for a number.
-            return 0
-        if not isinstance(val, float):
-            return int(val * _NANOSECOND)
-
-        from decimal import Context, Decimal
-
-        # A context of our own: the application may have lowered the precision of its thread.
-        written = Decimal(float.__repr__(val))
-        nanoseconds = int(written.scaleb(9, Context(prec=_FLOAT_DIGITS)))
-        # The float nearest to the limit is above it; what the server sent has to go back.
-        if nanoseconds > _MAX_NANOSECONDS and val == _MAX_NANOSECONDS / _NANOSECOND:
-            return _MAX_NANOSECONDS
-        return nanoseconds
+        """Returns seconds as nanoseconds, see :func:`nats._durations.to_nanoseconds`."""
+        return to_nanoseconds(val)
 
     @staticmethod
     def _convert_utc_iso(resp: Dict[str, Any], field: str) -> None:

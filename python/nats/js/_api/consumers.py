@@ -8,7 +8,9 @@ import datetime
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
-from .base import _NANOSECOND, Base
+from nats._durations import NANOSECONDS
+
+from .base import Base
 from .enums import AckPolicy, DeliverPolicy, ReplayPolicy
 from .streams import ClusterInfo
 
@@ -55,7 +57,7 @@ class ConsumerConfig(Base):
             cls._convert_nanoseconds(resp, duration)
         cls._convert_utc_iso(resp, "opt_start_time")
         if resp.get("backoff"):
-            resp["backoff"] = [value / _NANOSECOND for value in resp["backoff"]]
+            resp["backoff"] = [value / NANOSECONDS for value in resp["backoff"]]
 
     def as_dict(self) -> Dict[str, object]:
         result = super().as_dict()
