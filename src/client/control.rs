@@ -221,9 +221,7 @@ impl Connection {
     fn sort(&self, py: Python<'_>, event: Event) -> PyResult<()> {
         match event {
             Event::Complete(sid) => match self.subscriptions.bind(py).get_item(sid)? {
-                Some(subscription) => {
-                    subscription.call_method0(intern!(py, "_forget_if_handled")).map(drop)
-                }
+                Some(subscription) => subscription.call_method0(intern!(py, "_complete")).map(drop),
                 None => Ok(()),
             },
             Event::Room => self.release_publishers(py),

@@ -95,10 +95,22 @@ impl Connection {
         Self::send_message(slf, subject, payload, subject_text(reply)?, headers)
     }
 
-    /// Sends SUB. Callers have checked the subject, and have the next connection subscribe to it
-    /// if there is none now.
-    fn send_subscribe(slf: &Bound<'_, Self>, subject: &str, queue: &str, sid: u64) -> PyResult<()> {
-        Self::send_command(slf, |out| encode::subscribe(out, subject, queue, sid))
+    /// Sends SUB and, with a `limit` above zero, the UNSUB that tells the server of it: together,
+    /// or messages beyond the limit could come between. Callers have checked the subject, and
+    /// have the next connection subscribe to it if there is none now.
+    fn send_subscribe(
+        slf: &Bound<'_, Self>,
+        subject: &str,
+        queue: &str,
+        sid: u64,
+        limit: u64,
+    ) -> PyResult<()> {
+        Self::send_command(slf, |out| {
+            encode::subscribe(out, subject, queue, sid);
+            if limit > 0 {
+                encode::unsubscribe(out, sid, limit);
+            }
+        })
     }
 
     /// Sends UNSUB, after `limit` messages or at once if that is zero.

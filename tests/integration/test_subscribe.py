@@ -395,7 +395,9 @@ async def test_future_takes_the_first_message(connect: Connect) -> None:
     sub = await nc.subscribe("data", future=future)
     await publish(nc, 3)
     assert (await asyncio.wait_for(future, TIMEOUT)).data == b"0"
-    assert (sub.delivered, sub.pending_msgs, sub.pending_bytes) == (3, 0, 0)
+    assert (sub.delivered, sub.pending_msgs, sub.pending_bytes) == (1, 0, 0)
+    assert nc.stats["in_msgs"] == 1, "the server knows that one is enough"
+    await sub.unsubscribe()
     with pytest.raises(errors.Error, match="non iteration subscription type"):
         _ = sub.messages
 
@@ -411,7 +413,7 @@ async def test_a_cancelled_future_is_left_alone(connect: Connect) -> None:
 
 
 @pytest.mark.parametrize("kind", ["handler", "iterator"])
-async def test_max_msgs_ends_the_subscription_on_this_side(connect: Connect, kind: str) -> None:
+async def test_max_msgs_ends_the_subscription(connect: Connect, kind: str) -> None:
     nc = await connect()
     got = Collected()
     sub = await nc.subscribe("data", cb=got.handler if kind == "handler" else None, max_msgs=3)

@@ -68,13 +68,13 @@ class Connecting(Lifecycle):
         for sid, sub in list(self._subs.items()):
             if sub._draining:
                 continue
-            remaining = sub._max_msgs - sub._received
-            if sub._max_msgs > 0 and remaining <= 0:
+            if sub._is_limit_reached():
                 sub._forget_if_handled()
                 continue
+            limit = sub._start_count()
             commands.append(f"SUB {sub._subject} {sub._queue or ''} {sid}\r\n")
-            if sub._max_msgs > 0:
-                commands.append(f"UNSUB {sid} {remaining}\r\n")
+            if limit > 0:
+                commands.append(f"UNSUB {sid} {limit}\r\n")
         return "".join(commands).encode()
 
     def _check_not_shut_down(self) -> None:

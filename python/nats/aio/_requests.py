@@ -138,7 +138,6 @@ class Requests(Publishing):
             return await future
 
         try:
-            await sub.unsubscribe(limit=1)
             msg = await within(exchange(), timeout)
         except BaseException as error:
             future.cancel()

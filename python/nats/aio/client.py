@@ -352,8 +352,8 @@ class Client(
         :param queue: queue group; each message goes to one of its members.
         :param cb: coroutine function that handles the messages one after the other. Without
             it, use ``sub.messages`` or ``sub.next_msg()``.
-        :param future: gets the first message instead.
-        :param max_msgs: messages after which the subscription ends on the client's side.
+        :param future: gets the first message instead, after which the subscription ends.
+        :param max_msgs: messages after which the subscription ends; 0 for no limit.
         :param pending_msgs_limit: messages that may wait; further ones are dropped and
             reported to ``error_cb`` as :class:`nats.errors.SlowConsumerError`. 0 for no limit.
         :param pending_bytes_limit: the same in payload bytes.
@@ -394,7 +394,8 @@ class Client(
         self._subs.pop(sid, None)
 
     async def _send_subscribe(self, sub: Subscription) -> None:
-        self._native().send_subscribe(sub._subject, sub._queue or "", sub._id)
+        limit = sub._start_count()
+        self._native().send_subscribe(sub._subject, sub._queue or "", sub._id, limit)
 
     async def _send_unsubscribe(self, sid: int, limit: int = 0) -> None:
         self._native().send_unsubscribe(sid, max(limit, 0))

@@ -74,7 +74,11 @@ class Subscription:
             self._is_request_mux,
             future,
         )
-        self._max_msgs = max_msgs
+        # A future takes one message, and the server is to know that.
+        self._max_msgs = max_msgs if future is None else 1
+        # What had been received when the server last began to count; `None` before it did.
+        self._counted_from: Optional[int] = None
+        self._is_count_uncertain = False
         self._wait_for_msgs_task: Optional[asyncio.Task[None]] = None
         self._ending: Optional[asyncio.Task[None]] = None
         self._draining = False
@@ -313,6 +317,7 @@ class Subscription:
             self._closed = True
             self._end()
         if not self._conn.is_reconnecting:
+            limit = max(limit - (self._counted_from or 0), 0)
             await self._conn._send_unsubscribe(self._id, limit=limit)
 
     def _stop_processing(self) -> None:
@@ -325,15 +330,35 @@ class Subscription:
             if task and not task.done() and task is not _current_task():
                 task.cancel()
 
+    def _start_count(self) -> int:
+        """A server is about to be asked for the messages, and counts from zero on.
+
+        :returns: how many it is to send; zero for no limit.
+        """
+        # The connection before may still have messages for us that nobody has counted.
+        self._is_count_uncertain = self._counted_from is not None
+        self._counted_from = self._core.received
+        return max(self._max_msgs - self._counted_from, 0)
+
+    def _is_limit_reached(self) -> bool:
+        """Whether all messages up to the auto-unsubscribe limit have come."""
+        return 0 < self._core.max_msgs <= self._core.received
+
     def _is_complete(self) -> bool:
         """Whether all messages up to the auto-unsubscribe limit have been handed out."""
-        core = self._core
-        return 0 < core.max_msgs <= core.received and core.pending_msgs == 0
+        return self._is_limit_reached() and self._core.pending_msgs == 0
+
+    def _complete(self) -> None:
+        """The last message up to the auto-unsubscribe limit has come."""
+        if self._is_count_uncertain:
+            self._conn._native().send_unsubscribe(self._id, 0)
+        self._forget_if_handled()
 
     def _forget_if_handled(self) -> None:
-        """The last message up to the auto-unsubscribe limit has come.
+        """All messages up to the auto-unsubscribe limit have come.
 
-        While it is handled or drained, whoever drains or closes the client has to know of it.
+        While the last is handled or drained, whoever drains or closes the client has to know of
+        it.
         """
         task = self._wait_for_msgs_task
         if not self._draining and (task is None or task.done()):
