@@ -20,15 +20,20 @@ _background: set[asyncio.Task[None]] = set()
 class Draining(Lifecycle):
     """The end in good order."""
 
-    def _begin_to_drain(self) -> None:
+    def _drain_in_background(self) -> None:
+        # Not by the task: it begins later, and others may ask for a drain before it does.
+        self._begin_to_drain()
         task = asyncio.get_running_loop().create_task(self._drain_beside())
         _background.add(task)
         task.add_done_callback(_background.discard)
 
+    def _begin_to_drain(self) -> None:
+        """From now on the client drains, until it is closed, whatever becomes of connections."""
+        self._drains = True
+        if self.is_connected:
+            self._status = DRAINING_SUBS
+
     async def _drain_beside(self) -> None:
-        if self.is_draining or self.is_closed:
-            # Somebody else was faster.
-            return
         with contained("nats: callback failed"):
             try:
                 await self._drain()
@@ -43,10 +48,6 @@ class Draining(Lifecycle):
         )
         drained.add_done_callback(retrieve)
         try:
-            # The tasks have to start, and send their UNSUB, before the state changes.
-            await asyncio.sleep(0)
-            if self.is_connected:
-                self._status = DRAINING_SUBS
             # That it forgets a cancellation does no harm: that ends the wait and nothing else.
             await asyncio.wait_for(drained, max(0, deadline - loop.time()))
         except asyncio.TimeoutError:
@@ -55,11 +56,9 @@ class Draining(Lifecycle):
             drained.cancel()
         finally:
             try:
-                await self._until_reconnected(deadline)
-                if self.is_connected:
-                    self._status = DRAINING_PUBS
-                    await self.flush()
+                await self._flush_published(deadline)
             finally:
+                self._drains = False
                 await self._close(CLOSED)
 
     async def _drain_subscription(self, sub: Subscription) -> None:
@@ -72,9 +71,23 @@ class Draining(Lifecycle):
         if sub._ending is not None:
             await asyncio.wait({sub._ending})
 
+    async def _flush_published(self, deadline: float) -> None:
+        """What handlers have published has to reach a server, if not this one then the next."""
+        while True:
+            await self._until_reconnected(deadline)
+            if not self.is_connected:
+                return
+            self._status = DRAINING_PUBS
+            link = self._link
+            try:
+                return await self.flush()
+            except errors.FlushTimeoutError:
+                # The end of a connection isn't the server's silence.
+                if self._link is link:
+                    raise
+
     async def _until_reconnected(self, deadline: float) -> None:
-        """Where the connection was lost meanwhile: what handlers have published still has to
-        reach a server."""
+        """Where the connection was lost meanwhile: waits for another one."""
         loop = asyncio.get_running_loop()
         # Past its end the deadline has been reported.
         while loop.time() < deadline and not (self.is_connected or self.is_closed):

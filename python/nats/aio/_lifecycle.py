@@ -68,6 +68,8 @@ class Lifecycle:
     """State of a client and the transitions between its states."""
 
     _driver: ClassVar[str]
+    # From the call of `drain()` on; the status doesn't tell it while the client reconnects.
+    _drains = False
 
     def __init__(self) -> None:
         self._core: Union[Connection, Unconnected] = Unconnected()
@@ -157,7 +159,7 @@ class Lifecycle:
     @property
     def is_draining(self) -> bool:
         """:meth:`Client.drain` is under way."""
-        return self._core.status in (DRAINING_SUBS, DRAINING_PUBS)
+        return self._drains and not self.is_closed
 
     @property
     def is_draining_pubs(self) -> bool:

@@ -333,8 +333,9 @@ class Client(
             sub._is_in_handler() for sub in self._subs.values()
         ):
             # A handler can't wait for its own end, nor the server's words for a callback's.
-            self._begin_to_drain()
+            self._drain_in_background()
         else:
+            self._begin_to_drain()
             await self._drain()
 
     async def subscribe(
