@@ -79,7 +79,7 @@ async def test_closing_while_nobody_takes_what_is_drained(connect: Connect, when
         if when == "before":
             await eventually(lambda: sub.delivered == 2)
         draining = asyncio.ensure_future(sub.drain())
-        await eventually(lambda: sub.delivered == 2)
+        await eventually(lambda: sub._draining and sub.delivered == 2)
         await within(nc.flush())
         assert not draining.done()
         await within(nc.close())

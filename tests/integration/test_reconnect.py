@@ -368,7 +368,7 @@ async def test_publishes_cut_by_a_broken_connection_are_sent_again_whole(
             await client.reader.readexactly(1000)
             client.abort()
             return
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(asyncio.TimeoutError):
             while True:
                 line = await client.read_line(timeout=5)
                 if line == b"PING":

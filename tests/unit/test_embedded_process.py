@@ -51,7 +51,9 @@ ENDS = {
     "return": "pass",
     "sys.exit": "sys.exit(3)",
     "exception": "raise KeyboardInterrupt",
-    "SIGINT": "os.kill(os.getpid(), signal.SIGINT); time.sleep(60)",
+    # Ignored by what a shell has started in the background, unless it says otherwise.
+    "SIGINT": "signal.signal(signal.SIGINT, signal.default_int_handler);"
+    " os.kill(os.getpid(), signal.SIGINT); time.sleep(60)",
     "SIGTERM": "os.kill(os.getpid(), signal.SIGTERM); time.sleep(60)",
     "SIGKILL": "os.kill(os.getpid(), signal.SIGKILL)",
     "os._exit": "os._exit(0)",
