@@ -1,14 +1,16 @@
 //! Where the two threads meet: making messages from frames, resolving futures, the doorbell.
 //!
-//! The only module with `unsafe` code.
+//! The only module with `unsafe` code, its submodule included.
+
+pub mod calls;
 
 use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::{PyRuntimeError, PyTypeError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
-use pyo3::{ffi, intern};
 
 use crate::client::Connection;
 use crate::connection::bell::{FdRing, Ring};
@@ -56,7 +58,8 @@ impl MessageFactory {
         if !self.native {
             return self.call(py, &frame);
         }
-        let object = self.allocate(py)?;
+        let class = self.class.bind(py).cast::<PyType>()?;
+        let object = calls::allocate(class, self.no_arguments.bind(py))?;
         // A class may have got a `__new__` of its own since, which returns what it likes.
         if object.get_type_ptr().cast() != self.class.as_ptr() {
             return Err(PyTypeError::new_err("a message class makes messages of its own kind"));
@@ -68,21 +71,6 @@ impl MessageFactory {
         Ok(object)
     }
 
-    /// `class.__new__(class)` without the attribute look-up and the argument tuple.
-    fn allocate<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        // SAFETY: `class` is a type object (checked in `new`), heap types answer
-        // PyType_GetSlot, and Py_tp_new of a class that can be instantiated is a `newfunc`.
-        // It returns a new reference, or null with an exception set.
-        #[allow(unsafe_code)]
-        unsafe {
-            let class = self.class.as_ptr().cast::<ffi::PyTypeObject>();
-            let slot = ffi::PyType_GetSlot(class, ffi::Py_tp_new);
-            let new: ffi::newfunc = std::mem::transmute(slot);
-            let object = new(class, self.no_arguments.as_ptr(), std::ptr::null_mut());
-            Bound::from_owned_ptr_or_err(py, object)
-        }
-    }
-
     /// Constructs a message the way a user would.
     fn call<'py>(&self, py: Python<'py>, frame: &Frame) -> PyResult<Bound<'py, PyAny>> {
         let arguments = PyDict::new(py);
@@ -92,7 +80,7 @@ impl MessageFactory {
         arguments.set_item(intern!(py, "headers"), header_dict(py, frame.headers())?)?;
         arguments.set_item(intern!(py, "_client"), &self.client)?;
         arguments.set_item(intern!(py, "_sid"), frame.sid())?;
-        self.class.bind(py).call((), Some(&arguments))
+        calls::call_with(self.class.bind(py), &arguments)
     }
 }
 
@@ -113,29 +101,17 @@ pub fn start_coroutine<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Started<'
     if !awaitable.get_type().is(coroutine) {
         return Ok(Started::NotACoroutine);
     }
-    let mut value = std::ptr::null_mut();
-    // SAFETY: the object and None are valid for the call. What comes back in `value` is a new
-    // reference unless the outcome is an error, which leaves an exception set.
-    #[allow(unsafe_code)]
-    unsafe {
-        match ffi::PyIter_Send(awaitable.as_ptr(), ffi::Py_None(), &raw mut value) {
-            ffi::PySendResult::PYGEN_RETURN => {
-                drop(Bound::from_owned_ptr(py, value));
-                Ok(Started::Done)
-            }
-            ffi::PySendResult::PYGEN_NEXT => {
-                Ok(Started::Suspended(Bound::from_owned_ptr(py, value)))
-            }
-            ffi::PySendResult::PYGEN_ERROR => Err(PyErr::fetch(py)),
-        }
-    }
+    Ok(match calls::send(awaitable)? {
+        calls::Sent::Returned => Started::Done,
+        calls::Sent::Yielded(value) => Started::Suspended(value),
+    })
 }
 
 /// Sets the result of an `asyncio.Future` unless it is done, e.g. cancelled.
 pub fn resolve<'py>(future: &Bound<'py, PyAny>, value: impl IntoPyObject<'py>) -> PyResult<()> {
     let py = future.py();
     if !is_done(future)? {
-        future.call_method1(intern!(py, "set_result"), (value,))?;
+        calls::call_method1(future, intern!(py, "set_result"), (value,))?;
     }
     Ok(())
 }
@@ -144,13 +120,13 @@ pub fn resolve<'py>(future: &Bound<'py, PyAny>, value: impl IntoPyObject<'py>) -
 pub fn reject(future: &Bound<'_, PyAny>, error: PyErr) -> PyResult<()> {
     let py = future.py();
     if !is_done(future)? {
-        future.call_method1(intern!(py, "set_exception"), (error.into_value(py),))?;
+        calls::call_method1(future, intern!(py, "set_exception"), (error.into_value(py),))?;
     }
     Ok(())
 }
 
 pub fn is_done(future: &Bound<'_, PyAny>) -> PyResult<bool> {
-    future.call_method0(intern!(future.py(), "done"))?.is_truthy()
+    calls::call_method0(future, intern!(future.py(), "done"))?.is_truthy()
 }
 
 /// The doorbell of a client: an fd where the loop can watch one, else a call to the loop.

@@ -23,8 +23,6 @@ mod signing;
 #[cfg(feature = "python")]
 mod subscription;
 #[cfg(feature = "python")]
-mod tasks;
-#[cfg(feature = "python")]
 mod websocket;
 #[cfg(feature = "python")]
 mod wire_parser;
@@ -79,19 +77,11 @@ mod _core {
         let after_fork = pyo3::wrap_pyfunction!(after_fork_in_child, module)?;
         let arguments = pyo3::types::PyDict::new(py);
         arguments.set_item("after_in_child", after_fork)?;
-        let before_exit = pyo3::wrap_pyfunction!(before_exit, module)?;
-        py.import("atexit")?.call_method1("register", (before_exit,))?;
         let os = py.import("os")?;
         if os.hasattr("register_at_fork")? {
-            os.call_method("register_at_fork", (), Some(&arguments))?;
+            crate::bridge::calls::call_with(&os.getattr("register_at_fork")?, &arguments)?;
         }
         Ok(())
-    }
-
-    /// The interpreter is about to go: nothing on the I/O side may ask for it any more.
-    #[pyfunction]
-    fn before_exit() {
-        crate::tasks::stop_delivering();
     }
 
     #[pyfunction]

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::bridge::{Started, YieldOnce, resolve, start_coroutine};
+use crate::bridge::{Started, YieldOnce, calls, is_done, resolve, start_coroutine};
 use crate::client::Connection;
 use crate::connection::{Subscription, lock};
 use crate::inlet::Inlet;
@@ -93,7 +93,7 @@ impl Consumer {
             connection.remove_deadline(deadline);
         }
         let future = waiter.future.bind(py);
-        if future.call_method0(pyo3::intern!(py, "done"))?.is_truthy()? {
+        if is_done(future)? {
             return Ok(false);
         }
         resolve(future, py.None())?;
@@ -256,9 +256,9 @@ impl SubscriptionCore {
             }
             let Some(message) = self.take(py)? else { return Ok(None) };
             self.handling.store(true, Relaxed);
-            let awaitable = handler.call1((message,))?;
+            let awaitable = calls::call1(handler, (message,))?;
             match start_coroutine(&awaitable)? {
-                Started::Done => {}
+                Started::Done => calls::release(awaitable),
                 Started::Suspended(value) => return Ok(Some((awaitable, Some(value)))),
                 Started::NotACoroutine => return Ok(Some((awaitable, None))),
             }

@@ -10,7 +10,7 @@ use pyo3::types::{PyBytes, PyString};
 
 use super::Connection;
 use super::waits::Reply;
-use crate::bridge::resolve;
+use crate::bridge::{calls, resolve};
 use crate::connection::dispatch::Mail;
 use crate::connection::{Backlog, Event, lock};
 use crate::jetstream::push::Notice;
@@ -173,7 +173,7 @@ impl Connection {
         let py = slf.py();
         let drain = slf.getattr(intern!(py, "drain"))?;
         let event_loop = slf.get().event_loop.event_loop.bind(py);
-        event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (drain,)).map(drop)
+        calls::call_method1(event_loop, intern!(py, "call_soon_threadsafe"), (drain,)).map(drop)
     }
 
     fn hand_out(
@@ -221,10 +221,13 @@ impl Connection {
     fn sort(&self, py: Python<'_>, event: Event) -> PyResult<()> {
         match event {
             Event::Complete(sid) => match self.subscriptions.bind(py).get_item(sid)? {
-                Some(subscription) => subscription.call_method0(intern!(py, "_complete")).map(drop),
+                Some(subscription) => {
+                    calls::call_method0(&subscription, intern!(py, "_complete")).map(drop)
+                }
                 None => Ok(()),
             },
             Event::Room => self.release_publishers(py),
+            Event::Dialed => self.finish_dial(py),
             Event::Pong => self.sort_pong(py),
             Event::Dropped(frame) => {
                 match self.subscriptions.bind(py).get_item(frame.sid())? {
@@ -298,9 +301,12 @@ fn describe(py: Python<'_>, event: ControlEvent) -> PyResult<(Py<PyString>, Py<P
                 (intern!(py, "ended"), report.into_pyobject(py)?.into_any().unbind())
             }
             // The others never get here: `sort` deals with them.
-            Event::Ok | Event::Pong | Event::Dropped(_) | Event::Complete(_) | Event::Room => {
-                (intern!(py, "ok"), py.None())
-            }
+            Event::Ok
+            | Event::Pong
+            | Event::Dropped(_)
+            | Event::Complete(_)
+            | Event::Room
+            | Event::Dialed => (intern!(py, "ok"), py.None()),
         },
     };
     Ok((kind.clone().unbind(), value))
@@ -318,6 +324,6 @@ fn push_report(notice: Notice) -> Option<(u64, u64, Option<u64>)> {
 /// One item that fails must not keep the rest of the mail from its readers.
 fn unless_ok(outcome: PyResult<()>, context: &Bound<'_, Connection>) {
     if let Err(error) = outcome {
-        error.write_unraisable(context.py(), Some(context.as_any()));
+        calls::report(error, context.as_any());
     }
 }

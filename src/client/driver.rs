@@ -1,22 +1,21 @@
 //! Both ways of moving bytes: the tokio link and an asyncio transport.
 
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use pyo3::exceptions::{PyRuntimeError, PyValueError};
+use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::Connection;
-use crate::bridge::{Doorbell, reject};
+use super::dial::DialedLink;
+use crate::bridge::{Doorbell, calls, reject};
 use crate::connection::link::Reading;
 use crate::connection::{Event, Link, LinkEnd, link, lock};
 use crate::errors;
 use crate::protocol::{Parser, ServerOp};
-use crate::tasks;
 
 /// Traffic is light when so many rings of the doorbell in a row…
 const CALM_RINGS: u32 = 4;
@@ -67,34 +66,6 @@ impl Driver {
 
 #[pymethods]
 impl Connection {
-    /// Dials a numeric address on the I/O thread. Awaitable; raises what asyncio would raise.
-    ///
-    /// `scope_id` is the interface of a link-local IPv6 address, zero elsewhere.
-    fn dial<'py>(
-        &self,
-        py: Python<'py>,
-        host: &str,
-        port: u16,
-        scope_id: u32,
-    ) -> PyResult<Bound<'py, PyAny>> {
-        self.check_process()?;
-        let ip: IpAddr = match host.split('%').next().unwrap_or_default().parse() {
-            Ok(ip) => ip,
-            Err(_) => return Err(PyValueError::new_err(format!("not an IP address: {host:?}"))),
-        };
-        let address = match ip {
-            IpAddr::V4(ip) => SocketAddr::from((ip, port)),
-            IpAddr::V6(ip) => SocketAddrV6::new(ip, port, 0, scope_id).into(),
-        };
-        let shared = Arc::clone(&self.shared);
-        tasks::future_into_py(py, async move {
-            match Link::dial(address, shared).await {
-                Ok(link) => Ok(DialedLink(Some(Arc::new(link)))),
-                Err(error) => Err(errors::connect_error(&error, &address)),
-            }
-        })
-    }
-
     /// Puts a dialled link into service; returns its epoch.
     fn use_link(slf: &Bound<'_, Self>, link: &Bound<'_, DialedLink>) -> PyResult<u64> {
         let this = slf.get();
@@ -136,6 +107,7 @@ impl Connection {
 
     /// Takes the connection out of service without a report; its socket is closed.
     pub(super) fn drop_link(&self, py: Python<'_>) -> PyResult<()> {
+        self.give_up_dial();
         let mut dropped = None;
         let transport = match &mut *lock(&self.driver) {
             Driver::Tokio(link) => {
@@ -156,7 +128,7 @@ impl Connection {
         if let Some(transport) = transport
             && self.in_own_process()
         {
-            transport.call_method0(py, intern!(py, "close"))?;
+            calls::call_method0(transport.bind(py), intern!(py, "close"))?;
         }
         Ok(())
     }
@@ -222,7 +194,7 @@ impl Connection {
         }
         if let Err(end) = outcome {
             this.shared.post(Event::Ended(epoch, end));
-            transport.call_method0(py, intern!(py, "abort"))?;
+            calls::call_method0(transport.bind(py), intern!(py, "abort"))?;
         }
         this.shared.bell.release();
         if answer {
@@ -269,14 +241,14 @@ impl Connection {
         let py = slf.py();
         let read = slf.getattr(intern!(py, "read"))?;
         let event_loop = self.event_loop.event_loop.bind(py);
-        event_loop.call_method1(intern!(py, "add_reader"), (link.fd(), read))?;
+        calls::call_method1(event_loop, intern!(py, "add_reader"), (link.fd(), read))?;
         Ok(())
     }
 
     fn unwatch(&self, py: Python<'_>, link: &Link) -> PyResult<()> {
         if self.in_own_process() && matches!(self.doorbell, Doorbell::Fd(_)) {
             let event_loop = self.event_loop.event_loop.bind(py);
-            event_loop.call_method1(intern!(py, "remove_reader"), (link.fd(),))?;
+            calls::call_method1(event_loop, intern!(py, "remove_reader"), (link.fd(),))?;
         }
         Ok(())
     }
@@ -330,7 +302,7 @@ impl Connection {
         let py = slf.py();
         let kick = slf.getattr(intern!(py, "kick"))?;
         let event_loop = self.event_loop.event_loop.bind(py);
-        event_loop.call_method1(intern!(py, "call_soon_threadsafe"), (kick,))?;
+        calls::call_method1(event_loop, intern!(py, "call_soon_threadsafe"), (kick,))?;
         Ok(())
     }
 
@@ -350,7 +322,7 @@ impl Connection {
         };
         if let Some(output) = self.shared.outbox.take(epoch) {
             let output = PyBytes::new(py, &output);
-            transport.call_method1(py, intern!(py, "write"), (output,))?;
+            calls::call_method1(transport.bind(py), intern!(py, "write"), (output,))?;
             self.shared.notice_room();
         }
         Ok(())
@@ -366,7 +338,3 @@ impl Connection {
             .try_for_each(|future| reject(future.bind(py), errors::TimeoutError::new_err(())))
     }
 }
-
-/// The result of `Connection.dial`: closes its socket unless it is put into service.
-#[pyclass(module = "nats._core")]
-pub struct DialedLink(Option<Arc<Link>>);

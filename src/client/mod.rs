@@ -5,6 +5,7 @@
 //! none is held across a call into Python.
 
 mod control;
+mod dial;
 mod driver;
 mod publish;
 mod waits;
@@ -21,7 +22,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyWeakrefReference};
 
-use crate::bridge::{CallRing, Doorbell, MessageFactory};
+use crate::bridge::{CallRing, Doorbell, MessageFactory, calls};
 use crate::connection::bell::{FdRing, Silent};
 use crate::connection::dispatch::SidMap;
 use crate::connection::{Bell, Shared, lock, runtime};
@@ -29,7 +30,8 @@ use crate::errors;
 use crate::request::{Deadlines, Requests};
 use crate::subscription::Consumer;
 use control::Control;
-pub use driver::DialedLink;
+pub use dial::DialedLink;
+use dial::Dialing;
 use driver::Driver;
 
 /// States of `nats.aio.client.Client`, under the same numbers.
@@ -51,7 +53,7 @@ fn thread_mark() -> usize {
 fn can_watch(event_loop: &Bound<'_, PyAny>, ring: &FdRing) -> PyResult<bool> {
     let py = event_loop.py();
     let Some(fd) = ring.fd() else { return Ok(false) };
-    match event_loop.call_method1(intern!(py, "remove_reader"), (fd,)) {
+    match calls::call_method1(event_loop, intern!(py, "remove_reader"), (fd,)) {
         Ok(_) => Ok(true),
         Err(error)
             if error.is_instance_of::<PyNotImplementedError>(py)
@@ -87,6 +89,7 @@ pub struct Connection {
     client: Py<PyAny>,
     factory: Mutex<Arc<MessageFactory>>,
     driver: Mutex<Driver>,
+    dialing: Mutex<Option<Dialing>>,
     status: AtomicU8,
     max_payload: AtomicUsize,
     max_pending: AtomicI64,
@@ -129,14 +132,15 @@ impl Connection {
     }
 
     fn is_loop_closed(&self, py: Python<'_>) -> PyResult<bool> {
-        self.event_loop.event_loop.call_method0(py, intern!(py, "is_closed"))?.is_truthy(py)
+        let event_loop = self.event_loop.event_loop.bind(py);
+        calls::call_method0(event_loop, intern!(py, "is_closed"))?.is_truthy()
     }
 
     /// Whether this thread runs the loop.
     fn runs_here(&self, py: Python<'_>) -> PyResult<bool> {
         static RUNNING_LOOP: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let running_loop = RUNNING_LOOP.import(py, "asyncio", "_get_running_loop")?;
-        Ok(running_loop.call0()?.is(&self.event_loop.event_loop))
+        Ok(calls::call0(running_loop)?.is(&self.event_loop.event_loop))
     }
 
     pub fn check_process(&self) -> PyResult<()> {
@@ -144,7 +148,7 @@ impl Connection {
     }
 
     pub fn create_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.event_loop.create_future.bind(py).call0()
+        calls::call0(self.event_loop.create_future.bind(py))
     }
 
     /// A future of a class derived from `asyncio.Future`.
@@ -152,7 +156,7 @@ impl Connection {
         let py = class.py();
         let arguments = PyDict::new(py);
         arguments.set_item(intern!(py, "loop"), &self.event_loop.event_loop)?;
-        class.call((), Some(&arguments))
+        calls::call_with(class, &arguments)
     }
 
     pub fn factory(&self) -> Arc<MessageFactory> {
@@ -217,6 +221,7 @@ impl Connection {
             client,
             factory: Mutex::new(Arc::new(factory)),
             driver: Mutex::new(if driver == "tokio" { Driver::tokio() } else { Driver::asyncio() }),
+            dialing: Mutex::default(),
             status: AtomicU8::new(status::DISCONNECTED),
             max_payload: AtomicUsize::new(1024 * 1024),
             max_pending: AtomicI64::new(0),
@@ -251,7 +256,7 @@ impl Connection {
                 if let Some(fd) = ring.fd() {
                     let drain = slf.getattr(intern!(py, "drain"))?;
                     let event_loop = this.event_loop.event_loop.bind(py);
-                    event_loop.call_method1(intern!(py, "add_reader"), (fd, drain))?;
+                    calls::call_method1(event_loop, intern!(py, "add_reader"), (fd, drain))?;
                 }
             }
             Doorbell::Call => {
@@ -274,7 +279,7 @@ impl Connection {
             && self.in_own_process()
         {
             let event_loop = self.event_loop.event_loop.bind(py);
-            event_loop.call_method1(intern!(py, "remove_reader"), (fd,))?;
+            calls::call_method1(event_loop, intern!(py, "remove_reader"), (fd,))?;
             ring.close();
         }
         self.disarm_deadlines(py)?;
@@ -368,6 +373,9 @@ impl Connection {
         }
         if let Ok(driver) = self.driver.try_lock() {
             driver.traverse(&visit)?;
+        }
+        if let Ok(dialing) = self.dialing.try_lock() {
+            visit.call(dialing.as_ref().map(|dialing| &dialing.future))?;
         }
         // What waits leads by its tasks back to the client: where a loop has been closed under
         // them, nothing else would ever free it and its socket.

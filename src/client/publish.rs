@@ -2,15 +2,16 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
+use pyo3::PyTypeInfo;
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyDict, PyString};
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 
 use super::{Connection, status};
-use crate::bridge::resolve;
+use crate::bridge::{calls, resolve};
 use crate::connection::lock;
 use crate::errors::{
     BadSubjectError, ConnectionClosedError, ConnectionDrainingError, MaxPayloadError,
@@ -48,7 +49,7 @@ fn payload_bytes(value: &Bound<'_, PyAny>) -> PyResult<PyBackedBytes> {
     }
     // A memoryview takes any object with a buffer and refuses everything else.
     let view = py.import(intern!(py, "builtins"))?.getattr(intern!(py, "memoryview"))?;
-    let bytes = view.call1((value,))?.call_method0(intern!(py, "tobytes"))?;
+    let bytes = calls::call_method0(&calls::call1(&view, (value,))?, intern!(py, "tobytes"))?;
     Ok(bytes.cast_into::<PyBytes>()?.into())
 }
 
@@ -69,8 +70,10 @@ fn encode_headers(value: &Bound<'_, PyAny>, block: &mut Vec<u8>) -> PyResult<()>
             headers::push(block, header_text(&name, "name")?, header_text(&value, "value")?)?;
         }
     } else {
-        for item in value.call_method0(intern!(value.py(), "items"))?.try_iter()? {
-            let (name, value) = item?.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+        let py = value.py();
+        let items = calls::call_method0(value, intern!(py, "items"))?;
+        for item in calls::call1(PyList::type_object(py).as_any(), (items,))?.cast::<PyList>()? {
+            let (name, value) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
             headers::push(block, header_text(&name, "name")?, header_text(&value, "value")?)?;
         }
     }
@@ -169,10 +172,10 @@ impl Connection {
             let class = py.import("nats.aio._publish")?.getattr("Publishing")?;
             Ok::<_, PyErr>(class.getattr("publish")?.unbind())
         })?;
-        let publish = client.getattr(intern!(py, "publish"))?;
+        let publish = calls::attribute(client, intern!(py, "publish"))?;
         match publish.getattr_opt(intern!(py, "__func__"))? {
             Some(function) if function.is(native) => {
-                Ok(client.getattr(intern!(py, "_core"))?.cast_into::<Self>().ok())
+                Ok(calls::attribute(client, intern!(py, "_core"))?.cast_into::<Self>().ok())
             }
             _ => Ok(None),
         }
@@ -275,7 +278,7 @@ impl Connection {
             return self.write_out_beside(slf);
         }
         let kick = slf.getattr(intern!(py, "kick"))?;
-        let armed = self.event_loop.call_soon.bind(py).call1((kick,));
+        let armed = calls::call1(self.event_loop.call_soon.bind(py), (kick,));
         if armed.is_err() {
             // What a signal handler raises, for one: the next publish has to try again.
             self.kick_armed.store(false, Relaxed);

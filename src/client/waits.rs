@@ -7,7 +7,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::Connection;
-use crate::bridge::{reject, resolve};
+use crate::bridge::{calls, reject, resolve};
 use crate::connection::lock;
 use crate::errors::TimeoutError;
 use crate::jetstream::acks;
@@ -248,11 +248,12 @@ impl Connection {
         if let Some(delay) = delay {
             let py = slf.py();
             let expire = slf.getattr(intern!(py, "expire"))?;
-            let timer = self.event_loop.call_later.bind(py).call1((delay.as_secs_f64(), expire))?;
+            let call_later = self.event_loop.call_later.bind(py);
+            let timer = calls::call1(call_later, (delay.as_secs_f64(), expire))?;
             let later = lock(&self.timer).replace(timer.unbind());
             // Left to ring, it would set another one, and so on: they'd only ever become more.
             if let Some(later) = later {
-                later.call_method0(py, intern!(py, "cancel"))?;
+                calls::call_method0(later.bind(py), intern!(py, "cancel"))?;
             }
         }
         Ok(())
@@ -264,7 +265,7 @@ impl Connection {
             return Ok(());
         }
         match lock(&self.timer).take() {
-            Some(timer) => timer.call_method0(py, intern!(py, "cancel")).map(drop),
+            Some(timer) => calls::call_method0(timer.bind(py), intern!(py, "cancel")).map(drop),
             None => Ok(()),
         }
     }

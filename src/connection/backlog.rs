@@ -88,6 +88,8 @@ fn cost(event: &Event) -> usize {
     match event {
         Event::Info(text) | Event::Err(text) => EVENT_COST + text.len(),
         Event::Pong | Event::Ok | Event::Push(..) => EVENT_COST,
-        Event::Ended(..) | Event::Dropped(_) | Event::Complete(_) | Event::Room => 0,
+        Event::Ended(..) | Event::Dropped(_) | Event::Complete(_) | Event::Room | Event::Dialed => {
+            0
+        }
     }
 }

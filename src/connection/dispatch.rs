@@ -45,6 +45,8 @@ pub enum Event {
     Push(u64, Notice),
     /// Publishers that waited for room may go on.
     Room,
+    /// The outcome of a dial is there.
+    Dialed,
 }
 
 impl Event {

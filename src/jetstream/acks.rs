@@ -7,6 +7,7 @@ use pyo3::sync::PyOnceLock;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+use crate::bridge::calls;
 use crate::protocol::{Frame, headers};
 
 /// The plain acknowledgement; whatever else is in one is left to Python.
@@ -44,11 +45,11 @@ pub fn from_frame<'py>(py: Python<'py>, frame: &Frame) -> PyResult<Bound<'py, Py
     {
         static PUB_ACK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let class = look_up(py, &PUB_ACK, "nats.js.api", "PubAck")?;
-        return class.call1((ack.stream, ack.seq, ack.domain, ack.duplicate));
+        return calls::call1(class, (ack.stream, ack.seq, ack.domain, ack.duplicate));
     }
     static PARSE_ACK: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let parse = look_up(py, &PARSE_ACK, "nats.js._acks", "parse_ack")?;
-    parse.call1((frame.payload(), status))
+    calls::call1(parse, (frame.payload(), status))
 }
 
 /// The status of a reply: inline, or a header of that name, which is as good to `request`.
@@ -66,7 +67,7 @@ fn status(block: &[u8]) -> Option<String> {
 pub fn from_message<'py>(message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     static PARSE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let parse = look_up(message.py(), &PARSE, "nats.js._acks", "parse_ack_message")?;
-    parse.call1((message,))
+    calls::call1(parse, (message,))
 }
 
 fn look_up<'py>(

@@ -14,6 +14,7 @@ use serde::de::IgnoredAny;
 use time::OffsetDateTime;
 
 use super::delivery::Position;
+use crate::bridge::calls;
 use crate::client::Connection;
 use crate::connection::lock;
 use crate::message::wire_text;
@@ -96,7 +97,7 @@ impl EntryShape {
         let value = (!value.is_empty()).then(|| PyBytes::new(py, value));
         let nothing = py.None();
         let arguments = (&self.bucket, &self.key, value, revision, &nothing, &nothing, &nothing);
-        self.class.bind(py).call1(arguments)
+        calls::call1(self.class.bind(py), arguments)
     }
 }
 
@@ -283,7 +284,7 @@ impl EntryFeed {
             }
         };
         let created = utc_datetime(py, position.timestamp)?;
-        this.class.bind(py).call1((
+        let arguments = (
             &this.bucket,
             this.key(py, &frame),
             PyBytes::new(py, frame.payload()),
@@ -291,7 +292,8 @@ impl EntryFeed {
             position.pending,
             created,
             operation,
-        ))
+        );
+        calls::call1(this.class.bind(py), arguments)
     }
 
     /// Adds the keys that are there, but for deleted ones; true at the end of the initial values.

@@ -6,7 +6,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::window::AckWindow;
-use crate::bridge::reject;
+use crate::bridge::{calls, reject};
 use crate::client::Connection;
 use crate::errors::TimeoutError;
 use crate::request::ReplyKind;
@@ -92,7 +92,7 @@ impl Connection {
         let unsent = if all { HashSet::new() } else { self.unsent_requests() };
         for pending in self.take_async_publishes(&unsent) {
             if let Some(future) = self.close_request(py, Some(pending))? {
-                let error = PyErr::from_value(error.call0()?);
+                let error = PyErr::from_value(calls::call0(error)?);
                 reject(future.bind(py), error)?;
             }
         }
