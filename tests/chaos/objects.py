@@ -22,10 +22,10 @@ SIZES = (0, 100, CHUNK, 4 * CHUNK, 20 * CHUNK + 1, 100 * CHUNK)
 # A put looks for an older object, waits for chunks, and cleans up.
 PUT_TIMEOUT = 6 * JS_TIMEOUT
 # A cancelled put cleans up as well; one that has its chunks together finishes.
-PUT_GRACE = 3.0
+PUT_GRACE = 10.0
 # A get asks up to five times, after a second of silence each, what has become of its consumer.
 GET_TIMEOUT = 5 * (1.0 + JS_TIMEOUT) + 2 * JS_TIMEOUT
-GET_GRACE = 5.0
+GET_GRACE = 10.0
 
 
 def content_of(number: int, size: int) -> bytes:

@@ -19,7 +19,7 @@ CATCH_UP = 60.0
 
 
 async def run_pressure(server: Server, driver: str, seconds: float) -> dict[str, Any]:
-    """Publish to a frozen server for so long, then have it go on; returns figures."""
+    """Have publishers wait for a frozen server for so long, then let it go on; returns figures."""
     clients: list[Any] = []
     for _ in range(2):
         nc = Client()
@@ -27,16 +27,20 @@ async def run_pressure(server: Server, driver: str, seconds: float) -> dict[str,
         await nc.connect(server.url, pending_size=PENDING_SIZE, max_outstanding_pings=1000)
         clients.append(nc)
     nc, receiver = clients
-    received = published = 0
+    received = published = waiting = 0
+    over = asyncio.Event()
 
     async def count(msg: Any) -> None:
         nonlocal received
         received += 1
 
     async def publish() -> None:
-        nonlocal published
-        while time.monotonic() < end:
+        nonlocal published, waiting
+        while not over.is_set():
+            waiting += 1
+            # Nobody else sees this count unless the publisher waits.
             await nc.publish("data", PAYLOAD)
+            waiting -= 1
             published += 1
 
     await receiver.subscribe("data", cb=count, pending_bytes_limit=0, pending_msgs_limit=0)
@@ -44,17 +48,19 @@ async def run_pressure(server: Server, driver: str, seconds: float) -> dict[str,
     before = peak = Usage.now().memory
     largest = 0
     ticker = Ticker()
-    end = time.monotonic() + seconds
     server.pause()
     try:
         async with ticker.ticking():
             publishing = [asyncio.create_task(publish()) for _ in range(PUBLISHERS)]
+            await eventually(lambda: waiting == PUBLISHERS, "all publishers wait", CATCH_UP)
+            end = time.monotonic() + seconds
             while time.monotonic() < end:
                 largest = max(largest, nc.pending_data_size)
                 peak = max(peak, Usage.now().memory)
                 await asyncio.sleep(seconds / 20)
-            stuck = sum(not task.done() for task in publishing)
+            stuck = waiting
     finally:
+        over.set()
         server.resume()
     await asyncio.wait_for(asyncio.gather(*publishing), CATCH_UP)
     await eventually(lambda: received == published, f"{published} messages arrive", CATCH_UP)

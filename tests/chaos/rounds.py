@@ -17,7 +17,7 @@ from nats import errors
 from nats.embedded import Server
 
 # Seconds for a call of the reckoning, when the server is well.
-CALM = 5.0
+CALM = 10.0
 # Operations that may take longer than a round: the flush in a drain, a reader of chunks that asks
 # after a second of silence what has become of its consumer.
 SLOW = {drain_subscription, visit, get_object}

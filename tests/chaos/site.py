@@ -22,9 +22,9 @@ REQUEST_TIMEOUT = 0.2
 JS_TIMEOUT = 0.3
 FLUSH_TIMEOUT = 0.3
 DRAIN_FLUSH = 1.0
-GRACE = 1.0
+GRACE = 5.0
 # Seconds after which a client that can connect must have.
-RECOVERY = 5.0
+RECOVERY = 15.0
 HEARTBEAT = 0.1
 DUPLICATE_WINDOW = 60.0
 

@@ -141,7 +141,7 @@ async def run_soak(server: Server, driver: str, messages: int, report: bool = Fa
                 print(f"{(number + 1) * PORTION} messages: {usage}", file=sys.stderr, flush=True)
         soak.check(portions)
         assert soak.nc._core.census()[:2] == (0, 0)
-        return warm, await Usage.at_rest(*soak.clients), soak.counts
+        return warm, await Usage.at_rest(*soak.clients, before=warm), soak.counts
     finally:
         await soak.stop()
 

@@ -122,7 +122,7 @@ async def run_storm(server: Server, seed: int, seconds: float) -> dict[str, Any]
             )
         )
         await _check(site, subs)
-        end = await Usage.at_rest(*(peer.nc for peer in site.peers))
+        end = await Usage.at_rest(*(peer.nc for peer in site.peers), before=before)
         assert end.descriptors <= before.descriptors, (before, end)
     finally:
         await site.stop()

@@ -29,7 +29,7 @@ WATCHFUL: dict[str, Any] = {
     "reconnect_time_wait": 0.02,
 }
 # Seconds that a call may end after its time-out.
-GRACE = 1.0
+GRACE = 5.0
 
 
 async def numbers(nc: Any, subject: str) -> list[int]:

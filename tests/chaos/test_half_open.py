@@ -25,7 +25,7 @@ PING_INTERVAL = 0.2
 MAX_PINGS = 2
 # Seconds by which a dead connection is noticed, but for a busy machine. TCP would take minutes.
 NOTICED = PING_INTERVAL * (MAX_PINGS + 1)
-SLACK = 5.0
+SLACK = 15.0
 OPTIONS: dict[str, Any] = {
     "ping_interval": PING_INTERVAL,
     "max_outstanding_pings": MAX_PINGS,

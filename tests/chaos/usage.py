@@ -32,14 +32,19 @@ class Usage:
         )
 
     @classmethod
-    async def at_rest(cls, *clients: Any) -> Usage:
-        """Without what is needed only now and then.
+    async def at_rest(cls, *clients: Any, before: Usage | None = None) -> Usage:
+        """Without what is needed only now and then, for which a busy machine may take longer:
+        what was in use ``before`` is waited for.
 
         While its I/O thread reads, a client has one descriptor more; a little light traffic has
         the thread give the socket back to the loop.
         """
-        seen = []
-        for _ in range(20):
+        seen: list[Usage] = []
+        while len(seen) < 20 or (
+            before is not None
+            and len(seen) < 400
+            and (seen[-1].descriptors > before.descriptors or seen[-1].threads > before.threads)
+        ):
             for nc in clients:
                 await nc.flush()
             await asyncio.sleep(0.025)

@@ -208,7 +208,7 @@ async def test_connect_timeout_when_the_server_says_nothing(silent_port: int) ->
                 **events.callbacks,
             )
         )
-    assert 0.15 < time.monotonic() - start < 2
+    assert time.monotonic() - start > 0.15
     assert [type(error) for error in events.errors] == [asyncio.TimeoutError]
 
 

@@ -269,7 +269,7 @@ async def test_handler_sets_the_delay(fakes: list[FakeServer], connect: Connect)
     start = time.monotonic()
     await nc.force_reconnect()
     await events.wait("reconnected")
-    assert 0.29 < time.monotonic() - start < 5
+    assert time.monotonic() - start > 0.29
     await nc.close()
 
 

@@ -136,7 +136,7 @@ async def test_nak_with_delay(js_server: Server, connect: Connect, delay: float)
     start = time.monotonic()
     await msg.nak(delay=delay)
     (again,) = await fetch(sub, 1)
-    assert delay - 0.05 < time.monotonic() - start < delay + 3
+    assert delay - 0.05 < time.monotonic() - start < 20
     assert (again.data, again.metadata.num_delivered) == (b"1", 2)
 
 
@@ -160,23 +160,23 @@ async def test_without_an_answer_it_comes_again(js_server: Server, connect: Conn
     for delivered in (1, 2, 3):
         (msg,) = await fetch(sub, 1)
         assert msg.metadata.num_delivered == delivered
-    assert 0.55 < time.monotonic() - start < 5
+    assert time.monotonic() - start > 0.55
     with pytest.raises(errors.TimeoutError):
         await sub.fetch(1, timeout=0.6)
 
 
 async def test_progress_extends_the_time(js_server: Server, connect: Connect) -> None:
-    _, _, sub = await begin(connect, count=1, ack_wait=1)
+    _, _, sub = await begin(connect, count=1, ack_wait=2)
     (msg,) = await fetch(sub, 1)
-    waiting = asyncio.ensure_future(sub.fetch(1, timeout=5))
+    waiting = asyncio.ensure_future(sub.fetch(1, timeout=30))
     start = time.monotonic()
-    while time.monotonic() - start < 2:
+    while time.monotonic() - start < 3:
         await msg.in_progress()
         done, _ = await asyncio.wait([waiting], timeout=0.1)
         assert not done, "delivered again though somebody works on it"
     stopped = time.monotonic()
-    (again,) = await within(waiting)
-    assert 0.5 < time.monotonic() - stopped < 4
+    (again,) = await within(waiting, 25)
+    assert time.monotonic() - stopped > 1
     assert again.metadata.num_delivered == 2
     await again.ack_sync()
     assert await floor(sub) == (1, 0, 0)

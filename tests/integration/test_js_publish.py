@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import pytest
@@ -89,17 +90,18 @@ async def test_many_at_once_get_their_own(js_server: Server, connect: Connect) -
 async def test_time_to_live(js_server: Server, connect: Connect) -> None:
     nc, js = await begin(connect, allow_msg_ttl=True)
     headers = {"A": "b"}
+    start = time.monotonic()
     ack = await js.publish("s.a", b"x", msg_ttl=1.9, headers=headers)
     await js.publish("s.a", b"stays")
     # The caller's own dict gets what the parameters add, as in nats-py.
     assert headers == {"A": "b", "Nats-TTL": "1"}
     assert (await js.get_msg("S", ack.seq)).headers["Nats-TTL"] == "1"
-    messages = [2]
-    while messages[-1] == 2:
+    messages = 2
+    while messages == 2:
         await asyncio.sleep(0.05)
-        messages.append((await within(js.stream_info("S"))).state.messages)
-    assert messages[-1] == 1
-    assert len(messages) > 5, "gone too early"
+        messages = (await within(js.stream_info("S"))).state.messages
+    assert time.monotonic() - start > 0.9, "gone too early"
+    assert messages == 1
     with pytest.raises(js_errors.NotFoundError):
         await js.get_msg("S", ack.seq)
     await assert_nothing_waits(nc)
@@ -196,7 +198,7 @@ async def test_timeouts(js_server: Server, connect: Connect) -> None:
         await within(hasty.publish("s.a", b"2"))
     with pytest.raises(errors.TimeoutError):
         await within(js.publish("s.a", b"3", timeout=0.1))
-    assert 0.14 < loop.time() - start < 3
+    assert loop.time() - start > 0.14
     assert nc._core.census()[:2] == (0, 0)
     js_server.resume()
     # The late acknowledgements are nobody's.
@@ -253,8 +255,7 @@ async def test_cancelled(js_server: Server, connect: Connect) -> None:
         assert task.cancelled() or task.exception() is None
     js_server.pause()
     publishing = [asyncio.ensure_future(js.publish("s.a", b"x")) for _ in range(50)]
-    await asyncio.sleep(0.01)
-    assert nc._core.census()[0] == 50
+    await eventually(lambda: nc._core.census()[0] == 50)
     for task in publishing:
         task.cancel()
     await asyncio.wait(publishing, timeout=2)

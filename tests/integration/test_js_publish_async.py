@@ -141,7 +141,7 @@ async def test_limit(js_server: Server, connect: Connect) -> None:
     for stall in (0.1, 0):
         with pytest.raises(js_errors.TooManyStalledMsgsError):
             await within(js.publish_async("s.a", b"y", wait_stall=stall))
-    assert 0.09 < time.monotonic() - start < 3
+    assert time.monotonic() - start > 0.09
     assert js.publish_async_pending() == 5
     # Other contexts have windows of their own.
     other = nc.jetstream(publish_async_max_pending=1)

@@ -125,7 +125,7 @@ async def test_frozen_server_is_left(server: Server, connect: Connect) -> None:
         finally:
             server.resume()
         # Unanswered are the PINGs after 0.1 and 0.2 s; the third isn't sent any more.
-        assert 0.15 < time.monotonic() - start < 2
+        assert time.monotonic() - start > 0.15
         assert nc.connected_url.port == other.port
         assert events.names == ["disconnected", "reconnected"]
         await nc.publish("a", b"x")

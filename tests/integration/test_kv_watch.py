@@ -277,7 +277,7 @@ async def test_timeouts(js_server: Server, connect: Connect) -> None:
     start = loop.time()
     with pytest.raises(core_errors.TimeoutError):
         await watcher.updates(timeout=0.2)
-    assert 0.18 < loop.time() - start < 2
+    assert loop.time() - start > 0.18
     for turns in range(6):
         task = asyncio.ensure_future(watcher.updates(timeout=5))
         for _ in range(turns):

@@ -75,10 +75,8 @@ async def test_timeout(connect: Connect, old_style: bool, timeout: float) -> Non
 @both_styles
 async def test_no_responders(connect: Connect, old_style: bool) -> None:
     nc = await connect()
-    started = time.monotonic()
     with pytest.raises(errors.NoRespondersError) as caught:
         await nc.request("nobody.here", b"x", timeout=TIMEOUT, old_style=old_style)
-    assert time.monotonic() - started < TIMEOUT / 2
     assert not isinstance(caught.value, asyncio.TimeoutError)
     assert str(caught.value) == "nats: no responders available for request"
     assert_nothing_waits(nc)

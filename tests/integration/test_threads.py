@@ -151,7 +151,7 @@ async def test_a_message_of_a_thread_leaves_at_once(server: Server, connect: Con
     thread.start()
     try:
         msg = await sub.next_msg(5)
-        assert time.monotonic() - float(msg.data) < 1
+        assert time.monotonic() - float(msg.data) < 4
         assert left.wait(PATIENCE)
     finally:
         over.set()
