@@ -10,7 +10,7 @@ DENY := target/tools/bin/cargo-deny
 EXAMPLES := $(sort $(wildcard examples/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help build wheel demo test test-rust test-python test-full test-wheel lint lint-code audit typecheck bench chaos soak storm lock fmt fuzz asan loom clean
+.PHONY: help build wheel demo test test-rust test-python test-full test-wheel test-versions lint lint-code audit typecheck bench chaos soak storm lock fmt fuzz asan loom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,6 +64,20 @@ test-full: build $(REF)/.stamp peer ## Run the Python tests with every pair of l
 
 test-wheel: wheel ## Install the wheel in a clean environment and run the README's first script
 	$(BIN)/python tests/wheel_check.py dist
+
+# One wheel serves all of them. ARGS="tests/unit" takes a part of the tests.
+VERSIONS ?= 3.10 3.12 3.13
+test-versions: wheel peer ## Run the Python tests on other CPythons: VERSIONS="3.10 3.13"
+	@for version in $(VERSIONS); do \
+		$(MAKE) --no-print-directory test-version PYTHON=python$$version \
+			VENV=.venv-$$version REF=.venv-ref-$$version || exit 1; \
+	done
+
+.PHONY: test-version
+test-version: $(VENV)/.stamp $(REF)/.stamp
+	$(PIP_QUIET) $(BIN)/pip install -q --no-deps --force-reinstall \
+		"$$(ls -t dist/fastnats-*.whl | head -n 1)"
+	NATS_PY_PYTHON=$(abspath $(REF))/bin/python $(BIN)/pytest -n 3 $(ARGS)
 
 .PHONY: peer yardstick
 peer: ## Build the async-nats peer of the interoperability tests
@@ -153,4 +167,4 @@ lock: ## Write the locked requirement files anew (run on the oldest supported CP
 	sed -i 's/^\(backports-asyncio-runner==[0-9.]*\) \\/\1 ; python_version < "3.11" \\/' requirements/dev.txt
 
 clean: ## Remove build output and virtual environments
-	rm -rf target dist fuzz/target $(VENV) $(REF) $(AUDIT) .venv-lock
+	rm -rf target dist fuzz/target $(VENV) $(VENV)-3.* $(REF) $(REF)-3.* $(AUDIT) .venv-lock
