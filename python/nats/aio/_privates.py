@@ -1,16 +1,20 @@
 """Names with an underscore that programs written for nats-py use all the same.
 
-Health checks and metrics read them, mostly. Nothing here is used by the client itself.
+Health checks and metrics read them, mostly. Nothing here is used by the client itself. What
+nats-py's own machinery does there is done by the core here: what stands in for it tells the
+truth, and can only be looked at.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
+from nats import errors
 from nats._core import Connection, SubscriptionCore
 
 from ._lifecycle import Lifecycle
+from ._servers import parse_server_uri
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 class ClientPrivates(Lifecycle):
     """What the native connection knows, under nats-py's names."""
+
+    _parse_server_uri = staticmethod(parse_server_uri)
 
     @property
     def _max_payload(self) -> int:
@@ -39,16 +45,91 @@ class ClientPrivates(Lifecycle):
     def _pending_data_size(self) -> int:
         return self._core.pending_size
 
+    @property
+    def _pending(self) -> list[bytes]:
+        """Empty: output waits in the core, `_pending_data_size` bytes of it."""
+        return []
+
+    @property
+    def _pongs(self) -> list[asyncio.Future[bool]]:
+        """Empty: the core knows who waits for which PONG."""
+        return []
+
+    @property
+    def _transport(self) -> Optional[TransportView]:
+        """`None` without a connection."""
+        return None if self._link is None else TransportView(self)
+
+    @property
+    def _flush_queue(self) -> Optional[FlushQueueView]:
+        """`None` before `connect()`."""
+        return FlushQueueView() if isinstance(self._core, Connection) else None
+
+    @property
+    def _flusher_task(self) -> Optional[asyncio.Task[None]]:
+        """The task that lives as long as nats-py's flusher does: as the connection."""
+        return self._reading_task
+
     async def _flush_pending(self, force_flush: bool = False) -> None:
         """Writes what is pending, as far as the socket takes it; doesn't ask the server."""
         if isinstance(self._core, Connection):
             self._core.kick()
 
 
-class PendingQueue:
+class TransportView:
+    """Whether there is a connection; its bytes are the core's."""
+
+    def __init__(self, client: Lifecycle) -> None:
+        self._client = client
+        self._link = client._link
+
+    def __bool__(self) -> bool:
+        return True
+
+    def at_eof(self) -> bool:
+        """Whether this connection has ended."""
+        return self._client._link is not self._link or not self._client.is_connected
+
+    def is_closing(self) -> bool:
+        return self.at_eof()
+
+
+class FlushQueueView:
+    """Nothing ever waits for a flusher."""
+
+    def qsize(self) -> int:
+        return 0
+
+    def empty(self) -> bool:
+        return True
+
+    def full(self) -> bool:
+        return False
+
+
+class SubscriptionPrivates:
+    """What the native half of a subscription knows, under nats-py's names."""
+
+    _core: SubscriptionCore
+
+    @property
+    def _pending_queue(self) -> PendingQueue:
+        return PendingQueue(self)
+
+    @property
+    def _pending_size(self) -> int:
+        return self._core.pending_bytes
+
+    @_pending_size.setter
+    def _pending_size(self, value: int) -> None:
+        """Programs that take from the queue account for it as well; the core has done so."""
+
+
+class PendingQueue(asyncio.Queue["Msg"]):
     """The messages that wait in a subscription, as the `asyncio.Queue` that nats-py has there."""
 
     def __init__(self, sub: Any) -> None:
+        super().__init__()
         self._sub = sub
         self._core: SubscriptionCore = sub._core
 
@@ -64,6 +145,12 @@ class PendingQueue:
 
     def full(self) -> bool:
         return 0 < self.maxsize <= self.qsize()
+
+    def put_nowait(self, item: Msg) -> NoReturn:
+        raise errors.Error("nats: messages of a subscription come from the server only")
+
+    async def put(self, item: Msg) -> NoReturn:
+        self.put_nowait(item)
 
     def get_nowait(self) -> Msg:
         msg: Msg | None = self._core.pop()
@@ -83,3 +170,7 @@ class PendingQueue:
 
     def task_done(self) -> None:
         """Messages handed out count as done."""
+
+    async def join(self) -> None:
+        """Waits until every message is handed out and handled."""
+        await self._core.join()

@@ -25,23 +25,34 @@ class Reconnecting(Connecting):
         self._status = RECONNECTING
         self._native().hold()
         self._cancel(self._reconnection_task)
-        self._reconnection_task = asyncio.get_running_loop().create_task(
-            self._attempt_reconnect(graceful)
-        )
+        self._reconnection_task = asyncio.get_running_loop().create_task(self._reconnect(graceful))
 
-    async def _attempt_reconnect(self, graceful: bool) -> None:
+    async def _reconnect(self, graceful: bool) -> None:
         """
         :param graceful: the connection works; what its transport still holds is to be sent.
         """
         # Made by the task that handles events, often, but not waited for by it.
         handling.set(None)
-        self._stop_tasks()
         link = self._link
-        self._drop_link(graceful)
         if graceful and link is not None:
+            self._stop_tasks()
+            self._drop_link(graceful)
             await link.wait_closed()
+        await self._attempt_reconnect()
+
+    async def _attempt_reconnect(self) -> None:
+        """Leaves the connection if there still is one, and tries to find a server again.
+
+        Programs call and override this as they do with nats-py.
+        """
+        core = self._native()
+        if self.is_connected:
+            self._status = RECONNECTING
+            core.hold()
+        self._stop_tasks()
+        self._drop_link()
         # Acknowledgements of what the lost connection has sent will not come.
-        self._native().fail_publishes(errors.ConnectionReconnectingError, False)
+        core.fail_publishes(errors.ConnectionReconnectingError, False)
         self._err = None
         self._is_in_disconnected_cb = True
         try:

@@ -1,4 +1,4 @@
-"""Stands in for the native core before `connect()`."""
+"""Stand-ins for the native core before `connect()`."""
 
 from __future__ import annotations
 
@@ -34,3 +34,31 @@ class Unconnected:
 
     def counters(self) -> tuple[int, int, int, int]:
         return 0, 0, 0, 0
+
+
+class UnconnectedSubscription:
+    """The native half of a subscription that a program makes itself before `connect()`: no
+    server knows of it, so nothing ever comes."""
+
+    def __init__(self, client: Any, msgs_limit: int, bytes_limit: int) -> None:
+        self._client = client
+        self.msgs_limit = msgs_limit
+        self.bytes_limit = bytes_limit
+        self.max_msgs = self.received = self.pending_msgs = self.pending_bytes = 0
+        self.stopped = False
+
+    def pop(self) -> None:
+        return None
+
+    def stop(self) -> None:
+        self.stopped = True
+
+    def detach(self) -> None:
+        pass
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        # Everything else needs a connection.
+        self._client._native()
+        raise errors.BadSubscriptionError

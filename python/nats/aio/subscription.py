@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 import nats
 from nats import errors
@@ -14,7 +14,8 @@ from nats._core import SubscriptionCore
 from nats._spellings import CallableInt, CallableStr
 from nats.aio.msg import Msg
 
-from ._privates import PendingQueue
+from ._privates import SubscriptionPrivates
+from ._unconnected import Unconnected, UnconnectedSubscription
 from ._waits import is_being_cancelled
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def _is_coroutine_function(cb: Any) -> bool:
     return inspect.iscoroutinefunction(cb) or inspect.iscoroutinefunction(getattr(cb, "func", None))
 
 
-class Subscription:
+class Subscription(SubscriptionPrivates):
     """Interest in a subject; made by :meth:`nats.aio.client.Client.subscribe`.
 
     ::
@@ -66,14 +67,18 @@ class Subscription:
         self._future = future
         self._closed = False
         self._is_request_mux = conn._is_request_handler(cb)
-        self._core = SubscriptionCore(
-            conn._native(),
-            id,
-            pending_msgs_limit,
-            pending_bytes_limit,
-            self._is_request_mux,
-            future,
-        )
+        if isinstance(conn._core, Unconnected):
+            limits = pending_msgs_limit, pending_bytes_limit
+            self._core = cast("SubscriptionCore", UnconnectedSubscription(conn, *limits))
+        else:
+            self._core = SubscriptionCore(
+                conn._core,
+                id,
+                pending_msgs_limit,
+                pending_bytes_limit,
+                self._is_request_mux,
+                future,
+            )
         # A future takes one message, and the server is to know that.
         self._max_msgs = max_msgs if future is None else 1
         # What had been received when the server last began to count; `None` before it did.
@@ -138,14 +143,6 @@ class Subscription:
     @_max_msgs.setter
     def _max_msgs(self, value: int) -> None:
         self._core.max_msgs = max(value, 0)
-
-    @property
-    def _pending_queue(self) -> PendingQueue:
-        return PendingQueue(self)
-
-    @property
-    def _pending_size(self) -> int:
-        return self._core.pending_bytes
 
     @property
     def _pending_msgs_limit(self) -> int:

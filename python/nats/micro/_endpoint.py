@@ -6,7 +6,7 @@ import asyncio
 import time
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 import nats
 from nats.aio._waits import is_being_cancelled
@@ -38,8 +38,27 @@ class _Counters:
     last_error: Optional[str] = None
 
 
+def _counter(name: str) -> property:
+    """One of an endpoint's counters, under nats-py's name for it."""
+
+    def get(endpoint: Endpoint) -> Any:
+        return getattr(endpoint._counters, name)
+
+    def set(endpoint: Endpoint, value: Any) -> None:
+        setattr(endpoint._counters, name, value)
+
+    return property(get, set)
+
+
 class Endpoint:
     """One handler of a service; made by :meth:`Service.add_endpoint`."""
+
+    # Programs that answer requests in tasks of their own count them here.
+    _num_requests = _counter("num_requests")
+    _num_errors = _counter("num_errors")
+    _processing_time = _counter("processing_time")
+    _average_processing_time = _counter("average_processing_time")
+    _last_error = _counter("last_error")
 
     def __init__(self, service: nats.micro.service.Service, config: EndpointConfig) -> None:
         self._service = service
