@@ -26,10 +26,15 @@ class Gate:
     def __init__(self) -> None:
         self.open = asyncio.Event()
         self.waiting = 0
+        self.cancelled = 0
 
     async def handler(self, request: Request) -> None:
         self.waiting += 1
-        await self.open.wait()
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         await request.respond(request.data)
 
 
@@ -137,18 +142,71 @@ async def test_a_cancelled_stop_goes_on(connect: Connect) -> None:
 
 
 async def test_a_handler_that_takes_too_long_is_cancelled(connect: Connect) -> None:
-    nc, service, gate = await gated(connect, drain_timeout=0.1)
+    events = Events()
+    nc, service, gate = await gated(connect, drain_timeout=0.1, **events.callbacks)
     request = asking(nc, "gate")
     await eventually(lambda: gate.waiting)
-    with pytest.raises(errors.DrainTimeoutError):
-        await within(service.stop())
+    await within(service.stop())
     assert service.stopped.is_set()
-    await eventually(lambda: all(sub.subject != "gate" for sub in nc._subs.values()))
+    assert [type(error) for error in events.errors] == [errors.DrainTimeoutError]
+    await eventually(lambda: gate.cancelled == 1)
+    assert all("_INBOX" in sub.subject for sub in nc._subs.values())
     gate.open.set()
     await nc.flush()
     assert not request.done()
     request.cancel()
     await within(service.stop())
+
+
+async def test_a_context_manager_ends_without_an_error_as_well(connect: Connect) -> None:
+    events = Events()
+    nc = await connect(drain_timeout=0.1, **events.callbacks)
+    gate = Gate()
+    async with await add_service(nc, **NAMED) as service:
+        await service.add_endpoint(name="gate", handler=gate.handler)
+        request = asking(nc, "gate")
+        await eventually(lambda: gate.waiting)
+    assert service.stopped.is_set()
+    await eventually(lambda: gate.cancelled == 1)
+    assert nc.is_connected
+    request.cancel()
+
+
+async def test_a_handler_that_refuses_to_be_cancelled(connect: Connect) -> None:
+    """It doesn't hold stop() any longer than the others."""
+    events = Events()
+    nc = await connect(drain_timeout=0.1, **events.callbacks)
+    service = await add_service(nc, **NAMED)
+    begun, leave = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(request: Request) -> None:
+        begun.set()
+        while not leave.is_set():
+            try:
+                await leave.wait()
+            except asyncio.CancelledError:
+                continue
+
+    await service.add_endpoint(name="stubborn", handler=stubborn)
+    request = asking(nc, "stubborn")
+    await within(begun.wait())
+    await within(service.stop())
+    assert service.stopped.is_set()
+    leave.set()
+    request.cancel()
+
+
+async def test_the_client_closes_while_the_service_stops(connect: Connect) -> None:
+    nc, service, gate = await gated(connect)
+    request = asking(nc, "gate")
+    await eventually(lambda: gate.waiting)
+    stopping = asyncio.ensure_future(service.stop())
+    await asyncio.sleep(0.05)
+    await nc.close()
+    await within(asyncio.wait((stopping,)))
+    assert not stopping.cancelled()
+    assert isinstance(stopping.exception(), (errors.ConnectionClosedError, type(None)))
+    request.cancel()
 
 
 @pytest.mark.parametrize("through", ["directly", "in a task"])

@@ -256,11 +256,11 @@ class Service(AsyncContextManager["Service"]):
     async def stop(self) -> None:
         """Takes no more requests, has those received answered, then ends the monitoring.
 
-        Gives the handlers the client's ``drain_timeout``. Stopping goes on if this is cancelled.
-        In a handler of the service it returns at once, as the handler has to end first; see
-        :attr:`stopped`.
+        Gives the handlers the client's ``drain_timeout``; those that take longer are cancelled,
+        and ``error_cb`` gets a :class:`nats.errors.DrainTimeoutError`. Stopping goes on if this
+        is cancelled. In a handler of the service it returns at once, as the handler has to end
+        first; see :attr:`stopped`.
 
-        :raises nats.errors.DrainTimeoutError: handlers took longer and were cancelled.
         :raises nats.errors.ConnectionClosedError: the client is closed.
         :raises nats.errors.ConnectionDrainingError: the client drains.
         """
@@ -281,7 +281,7 @@ class Service(AsyncContextManager["Service"]):
             self._subscriptions = {}
             self._stopped.set()
             if not in_time:
-                raise errors.DrainTimeoutError
+                await self._client._report(errors.DrainTimeoutError())
         finally:
             self._stopping = None
 
