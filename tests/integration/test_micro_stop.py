@@ -189,11 +189,13 @@ async def test_a_handler_that_refuses_to_be_cancelled(connect: Connect) -> None:
 
     await service.add_endpoint(name="stubborn", handler=stubborn)
     request = asking(nc, "stubborn")
-    await within(begun.wait())
-    await within(service.stop())
-    assert service.stopped.is_set()
-    leave.set()
-    request.cancel()
+    try:
+        await within(begun.wait())
+        await within(service.stop())
+        assert service.stopped.is_set()
+    finally:
+        leave.set()
+        request.cancel()
 
 
 async def test_the_client_closes_while_the_service_stops(connect: Connect) -> None:
