@@ -364,6 +364,12 @@ impl SubscriptionCore {
         self.subscription.push.get().map_or(0, Push::stream_seq)
     }
 
+    /// Consumer sequence of the last message of a push consumer; zero before the first.
+    #[getter]
+    fn consumer_seq(&self) -> u64 {
+        self.subscription.push.get().map_or(0, Push::consumer_seq)
+    }
+
     /// Resolves when no message is queued or being handled, or the subscription is stopped.
     fn join<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let future = self.connection.get().create_future(py)?;

@@ -176,6 +176,11 @@ impl Push {
         lock(&self.track).stream_seq
     }
 
+    /// Consumer sequence of the last message, zero before the first.
+    pub fn consumer_seq(&self) -> u64 {
+        lock(&self.track).last.map_or(0, |last| last.consumer_seq)
+    }
+
     /// What comes next is of another stream, whose sequence has nothing to do with the old one.
     pub fn forget_stream(&self) {
         lock(&self.track).stream_seq = 0;

@@ -207,7 +207,7 @@ async def test_durable_goes_on_where_it_was(js_server: Server, connect: Connect)
         await js.subscribe("s.a", durable="d")
     await sub.unsubscribe()
     await bound(js, "d", False)
-    again = await js.subscribe("s.a", durable="d", config=api.ConsumerConfig(ack_wait=60))
+    again = await js.subscribe("s.a", durable="d")
     assert (await again.consumer_info()).config.ack_wait == 0.5, "the existing one's"
     got = set()
     while len(got) < 6:

@@ -43,9 +43,8 @@ class Draining(Lifecycle):
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.options["drain_timeout"]
-        drained = asyncio.gather(
-            *(loop.create_task(self._drain_subscription(sub)) for sub in list(self._subs.values()))
-        )
+        subs = list(self._subs.values())
+        drained = asyncio.gather(*(loop.create_task(self._drain_subscription(sub)) for sub in subs))
         drained.add_done_callback(retrieve)
         try:
             # That it forgets a cancellation does no harm: that ends the wait and nothing else.
@@ -56,6 +55,8 @@ class Draining(Lifecycle):
             drained.cancel()
         finally:
             try:
+                for sub in subs:
+                    sub._leave_consumer()
                 await self._flush_published(deadline)
             finally:
                 self._drains = False

@@ -353,6 +353,9 @@ class Lifecycle:
             return
         was_connected = self.is_connected
         core, link = self._core, self._link
+        if was_connected and not self.is_draining_pubs:
+            for sub in list(self._subs.values()):
+                sub._leave_consumer()
         self._status = CLOSED
         self._stop_tasks()
         try:

@@ -88,7 +88,8 @@ class Subscription(SubscriptionPrivates):
         self._ending: Optional[asyncio.Task[None]] = None
         self._draining = False
         self._message_iterator: Optional[_SubscriptionMessageIterator] = None
-        # Set by the JetStream layer on subscriptions of its own.
+        # Set by the JetStream layer on subscriptions of its own: what has to be done for the
+        # consumer that delivers here.
         self._jsi: Any = None
 
     @property
@@ -286,11 +287,18 @@ class Subscription(SubscriptionPrivates):
     async def _end_when_handled(self) -> None:
         await self._core.join()
         self._end()
+        if self._jsi is not None:
+            self._jsi.retire()
 
     def _end(self) -> None:
         self._stop_processing()
         self._conn._remove_sub(self._id)
         self._core.detach()
+
+    def _leave_consumer(self) -> None:
+        """The client is about to close: what the server keeps for this subscription alone goes."""
+        if self._jsi is not None:
+            self._jsi.remove()
 
     def _is_in_handler(self) -> bool:
         """Whether the running task is the one that calls the handler."""
@@ -313,6 +321,8 @@ class Subscription(SubscriptionPrivates):
         if limit == 0 or (self._core.received >= limit and self._core.pending_msgs == 0):
             self._closed = True
             self._end()
+            if self._jsi is not None:
+                self._jsi.remove() if limit == 0 else self._jsi.retire()
         if not self._conn.is_reconnecting:
             limit = max(limit - (self._counted_from or 0), 0)
             await self._conn._send_unsubscribe(self._id, limit=limit)
@@ -359,7 +369,12 @@ class Subscription(SubscriptionPrivates):
         """
         task = self._wait_for_msgs_task
         if not self._draining and (task is None or task.done()):
-            self._conn._remove_sub(self._id)
+            self._forget()
+
+    def _forget(self) -> None:
+        self._conn._remove_sub(self._id)
+        if self._jsi is not None:
+            self._jsi.retire()
 
     async def _wait_for_msgs(self) -> None:
         """Runs the handler for one message after the other."""
@@ -392,8 +407,8 @@ class Subscription(SubscriptionPrivates):
             pass
         finally:
             core.handled()
-            if self._is_complete():
-                self._conn._remove_sub(self._id)
+            if self._is_complete() and not core.stopped:
+                self._forget()
 
 
 @types.coroutine

@@ -16,6 +16,8 @@ from nats.aio.subscription import Subscription
 from nats.js import api
 from nats.js.errors import APIError, FetchTimeoutError
 
+from ._consumer import SubscriptionConsumer
+
 if TYPE_CHECKING:
     import nats.js.client
 
@@ -59,6 +61,12 @@ class PullSubscription:
         # Messages of a fetch that was cancelled: the next one's.
         self._returned: List[Msg] = []
 
+    def _own_consumer(self, awaits_acks: bool) -> None:
+        """The consumer ends with the subscription."""
+        consumer = SubscriptionConsumer(self._js, self._sub, self._stream)
+        consumer.own(self._consumer, awaits_acks)
+        self._sub._jsi = consumer
+
     @property
     def pending_msgs(self) -> int:
         """Messages received but not yet fetched."""
@@ -75,7 +83,8 @@ class PullSubscription:
         return self._sub.delivered
 
     async def unsubscribe(self) -> None:
-        """Ends the subscription; the consumer stays."""
+        """Ends the subscription. The consumer stays unless it was made for this subscription
+        and has no name."""
         if self._sub is None:
             raise ValueError("nats: invalid subscription")
         await self._sub.unsubscribe()

@@ -14,6 +14,8 @@ from nats.aio.subscription import Subscription
 from nats.js import api
 from nats.js.errors import ConsumerSequenceMismatchError
 
+from ._consumer import SubscriptionConsumer, create_ephemeral, is_named
+
 if TYPE_CHECKING:
     import nats.js.client
     from nats.aio.client import Client as NATS
@@ -80,13 +82,12 @@ class PushSubscription(Subscription):
         await self._sub.drain()
 
     async def unsubscribe(self, limit: int = 0) -> None:
-        """Ends the subscription, at once or after ``limit`` messages. The server removes an
-        ephemeral consumer some seconds later."""
+        """Ends the subscription, at once or after ``limit`` messages; so ends an ephemeral
+        consumer that was made for it."""
         await self._sub.unsubscribe(limit)
-        self._sub._jsi.stop()
 
 
-class PushState:
+class PushState(SubscriptionConsumer):
     """Keeps a push consumer alive: watches its heartbeats, makes ordered ones anew.
 
     The order of messages and the flow control are looked after where messages arrive, in the
@@ -103,12 +104,10 @@ class PushState:
         sub: Subscription,
         ccreq: api.ConsumerConfig,
     ) -> None:
+        super().__init__(js, sub, stream)
         self._conn = conn
-        self._js = js
-        self._stream = stream
         self._ordered = ordered
         self._psub = psub
-        self._sub = sub
         self._ccreq = ccreq
         self._hbi = ccreq.idle_heartbeat if ccreq else None
         self._hbtask: Optional[asyncio.Task[None]] = None
@@ -129,7 +128,7 @@ class PushState:
             self._hbtask = asyncio.get_running_loop().create_task(self.activity_check())
 
     def stop(self) -> None:
-        """Ends the watch; a consumer that is being made anew stays without a reader."""
+        """Ends the watch, and the making of a consumer."""
         for task in (self._hbtask, self._recreating):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
@@ -187,9 +186,10 @@ class PushState:
         sub._core.rebind(sub._id)
         await conn._send_unsubscribe(old_sid)
         await conn._send_subscribe(sub)
+        self.remove()
 
-        config = self._ccreq
-        config.deliver_subject = sub._subject
+        # Another object: this one may be the caller's.
+        config = self._ccreq = self._ccreq.evolve(deliver_subject=sub._subject)
         # Before the first message the consumer starts where it was asked to.
         if sseq is not None and sseq > 1:
             config.deliver_policy = api.DeliverPolicy.BY_START_SEQUENCE
@@ -207,14 +207,18 @@ class PushState:
         try:
             if self._is_stream_in_doubt:
                 await self._check_stream()
-            info = await self._js._jsm.add_consumer(
-                self._stream, config=self._ccreq, timeout=self._js._timeout
-            )
+            config = self._ccreq
+            if is_named(config):
+                info = await self._js._jsm.add_consumer(self._stream, config=config)
+            else:
+                info = await create_ephemeral(self._js, self._stream, config)
         except Exception as error:
             await self._conn._report(error)
         else:
             assert info.name
             self._psub._consumer = info.name
+            if not is_named(config):
+                self.own(info.name, awaits_acks=False)
             self._is_stream_in_doubt = False
 
     async def _check_stream(self) -> None:

@@ -29,6 +29,8 @@ from nats.js.object_store import (
     ObjectStore,
 )
 
+from ._binding import check_binding, check_pull, check_push, find_or_create
+from ._consumer import acknowledges_itself, create_ephemeral, is_ephemeral, remove_consumer
 from ._publish import Publishing
 from ._pull import TEMPORARY_STATUSES
 from ._pull import PullSubscription as _PullSubscription
@@ -140,15 +142,16 @@ class JetStreamContext(Publishing, Stores):
         inactive_threshold: Optional[float] = None,
     ) -> JetStreamContext.PushSubscription:
         """Has a push consumer deliver the messages of a subject; creates it unless ``durable``
-        or ``queue`` names one that exists.
+        or ``queue`` names one that exists. One that has no name ends with the subscription.
 
         :param queue: deliver group, and name of its durable consumer.
         :param cb: coroutine function that handles the messages one after the other. They are
             acknowledged when it returns. Without it, use ``sub.messages`` or
             ``sub.next_msg()`` and acknowledge them yourself.
         :param stream: looked up by the subject if not given.
-        :param config: what the consumer shall be like besides the other parameters; the missing
-            parts are filled in.
+        :param config: what the consumer shall be like besides the other parameters; what it
+            leaves open is filled in, in a copy. Its ``filter_subject`` or ``filter_subjects``
+            count instead of ``subject``, which then only tells the stream.
         :param manual_ack: leave acknowledgements to ``cb``.
         :param ordered_consumer: deliver each message exactly once and in order, without
             acknowledgements; a consumer that fails is replaced.
@@ -158,7 +161,8 @@ class JetStreamContext(Publishing, Stores):
             reported to ``error_cb``. ``pending_bytes_limit`` is the same in payload bytes.
         :param inactive_threshold: seconds after which the server removes an unused consumer.
         :raises nats.js.errors.NotFoundError: no stream stores the subject.
-        :raises nats.js.errors.Error: the existing consumer is of another kind, or in use.
+        :raises nats.js.errors.Error: the existing consumer is of another kind, in use, or has
+            another subject or another configuration than is asked for.
         """
         if stream is None:
             stream = await self._jsm.find_stream_name_by_subject(subject)
@@ -169,61 +173,70 @@ class JetStreamContext(Publishing, Stores):
                 )
             durable = queue
 
-        info: Optional[api.ConsumerInfo] = None
+        wanted = api.ConsumerConfig() if config is None else config
+        wanted = wanted.evolve(
+            durable_name=wanted.durable_name or durable,
+            deliver_group=wanted.deliver_group or queue,
+            deliver_policy=deliver_policy or wanted.deliver_policy,
+            headers_only=wanted.headers_only or headers_only,
+            flow_control=flow_control or wanted.flow_control or False,
+            idle_heartbeat=idle_heartbeat or wanted.idle_heartbeat,
+            inactive_threshold=inactive_threshold or wanted.inactive_threshold,
+        )
+        durable = wanted.durable_name
+        ephemeral = is_ephemeral(wanted)
+        config = self._push_config(subject, wanted, ordered_consumer)
         if durable:
-            try:
-                info = await self._jsm.consumer_info(stream, durable)
-            except NotFoundError:
-                pass
-        consumer: Optional[str]
-        if info is not None:
-            _check_bindable(info, queue)
-            consumer = durable
-            config = info.config
+            info, exists = await find_or_create(self._jsm, stream, durable, config)
+            if exists:
+                check_push(info, queue)
+                check_binding(info, subject, wanted)
+                config = info.config
+        elif ephemeral:
+            info = await create_ephemeral(self, stream, config)
         else:
-            if config is None:
-                config = api.ConsumerConfig()
-            config.durable_name = config.durable_name or durable
-            config.deliver_group = config.deliver_group or queue
-            config.headers_only = config.headers_only or headers_only
-            if deliver_policy:
-                config.deliver_policy = deliver_policy
-            if inactive_threshold:
-                config.inactive_threshold = inactive_threshold
-            if config.deliver_subject is None:
-                config.deliver_subject = self._nc.new_inbox()
-            if not config.filter_subjects:
-                config.filter_subject = subject
-            config.flow_control = flow_control
-            if idle_heartbeat:
-                config.idle_heartbeat = idle_heartbeat
-            if ordered_consumer:
-                config.flow_control = True
-                config.ack_policy = api.AckPolicy.NONE
-                config.max_deliver = 1
-                config.ack_wait = _ORDERED_ACK_WAIT
-                config.idle_heartbeat = config.idle_heartbeat or _ORDERED_HEARTBEAT
-                config.num_replicas = 1
-                config.mem_storage = True
             info = await self._jsm.add_consumer(stream, config=config)
-            consumer = info.name
 
+        consumer = durable or info.name
         if consumer is None:
             raise TypeError("cannot detect consumer")
-        if config is None:
-            raise TypeError("config is required for existing durable consumer")
-        psub = await self.subscribe_bind(
-            cb=cb,
-            stream=stream,
-            config=config,
-            manual_ack=manual_ack,
-            ordered_consumer=ordered_consumer,
-            consumer=consumer,
-            pending_msgs_limit=pending_msgs_limit,
-            pending_bytes_limit=pending_bytes_limit,
-        )
+        try:
+            psub = await self.subscribe_bind(
+                cb=cb,
+                stream=stream,
+                config=config,
+                manual_ack=manual_ack,
+                ordered_consumer=ordered_consumer,
+                consumer=consumer,
+                pending_msgs_limit=pending_msgs_limit,
+                pending_bytes_limit=pending_bytes_limit,
+            )
+        except BaseException:
+            if ephemeral:
+                remove_consumer(self, stream, consumer)
+            raise
+        if ephemeral:
+            is_automatic = cb is not None and not manual_ack
+            psub._sub._jsi.own(consumer, not is_automatic and not acknowledges_itself(config))
         psub._sub._jsi.stream_seen = info.created
         return psub
+
+    def _push_config(
+        self, subject: str, wanted: api.ConsumerConfig, ordered: bool
+    ) -> api.ConsumerConfig:
+        """The configuration of a new push consumer."""
+        config = wanted.evolve(deliver_subject=wanted.deliver_subject or self._nc.new_inbox())
+        if not config.filter_subjects:
+            config.filter_subject = config.filter_subject or subject
+        if ordered:
+            config.flow_control = True
+            config.ack_policy = api.AckPolicy.NONE
+            config.max_deliver = 1
+            config.ack_wait = _ORDERED_ACK_WAIT
+            config.idle_heartbeat = config.idle_heartbeat or _ORDERED_HEARTBEAT
+            config.num_replicas = 1
+            config.mem_storage = True
+        return config
 
     async def subscribe_bind(
         self,
@@ -241,9 +254,7 @@ class JetStreamContext(Publishing, Stores):
 
         :raises TypeError: ``config`` has no ``deliver_subject``.
         """
-        # With flow control as the policy, its answers acknowledge; "none" needs nothing.
-        acks_itself = config.ack_policy in (api.AckPolicy.NONE, api.AckPolicy.FLOW_CONTROL)
-        if cb and not manual_ack and not acks_itself:
+        if cb and not manual_ack and not acknowledges_itself(config):
             cb = self._auto_ack_callback(cb)
         if config.deliver_subject is None:
             raise TypeError("config.deliver_subject is required")
@@ -289,42 +300,47 @@ class JetStreamContext(Publishing, Stores):
         inbox_prefix: Optional[bytes] = None,
     ) -> JetStreamContext.PullSubscription:
         """Makes a subscription that fetches messages; creates its consumer unless ``durable``
-        names one that exists.
+        names one that exists. One that has no name ends with the subscription.
 
         :param stream: looked up by the subject if not given.
-        :param config: what a new consumer shall be like.
+        :param config: what the consumer shall be like, see :meth:`subscribe`.
         :param inbox_prefix: first part of the inbox, dot included.
         :raises nats.js.errors.NotFoundError: no stream stores the subject.
+        :raises nats.js.errors.Error: the existing consumer pushes, or has another subject or
+            another configuration than is asked for.
         """
         if stream is None:
             stream = await self._jsm.find_stream_name_by_subject(subject)
-        exists = False
-        if durable:
-            try:
-                await self._jsm.consumer_info(stream, durable)
-                exists = True
-            except NotFoundError:
-                pass
-        name = durable
-        if not exists:
-            if config is None:
-                config = api.ConsumerConfig()
-            if not config.filter_subjects:
-                config.filter_subject = subject
-            if durable:
-                config.durable_name = durable
-            else:
-                name = self._nc._nuid.next().decode()
-            config.name = name
-            await self._jsm.add_consumer(stream, config=config)
-        return await self.pull_subscribe_bind(
-            durable=durable,
-            stream=stream,
-            inbox_prefix=inbox_prefix,
-            pending_bytes_limit=pending_bytes_limit,
-            pending_msgs_limit=pending_msgs_limit,
-            name=name,
-        )
+        wanted = api.ConsumerConfig() if config is None else config
+        durable = durable or wanted.durable_name
+        name = durable or wanted.name
+        config = wanted.evolve(durable_name=durable, name=name or self._nc._nuid.next().decode())
+        if not config.filter_subjects:
+            config.filter_subject = config.filter_subject or subject
+        consumer = config.name
+        assert consumer is not None
+        if name is not None:
+            info, exists = await find_or_create(self._jsm, stream, name, config)
+            if exists:
+                check_pull(info)
+                check_binding(info, subject, wanted)
+        else:
+            await create_ephemeral(self, stream, config)
+        try:
+            psub = await self.pull_subscribe_bind(
+                consumer=consumer,
+                stream=stream,
+                inbox_prefix=inbox_prefix,
+                pending_bytes_limit=pending_bytes_limit,
+                pending_msgs_limit=pending_msgs_limit,
+            )
+        except BaseException:
+            if name is None:
+                remove_consumer(self, stream, consumer)
+            raise
+        if name is None:
+            psub._own_consumer(not acknowledges_itself(config))
+        return psub
 
     async def pull_subscribe_bind(
         self,
@@ -387,24 +403,3 @@ class JetStreamContext(Publishing, Stores):
     @classmethod
     def _time_until(cls, timeout: Optional[float], start_time: float) -> Optional[float]:
         return None if timeout is None else timeout - (time.monotonic() - start_time)
-
-
-def _check_bindable(info: api.ConsumerInfo, queue: Optional[str]) -> None:
-    """Raises unless a subscription may use an existing consumer."""
-    group = info.config.deliver_group
-    if not group:
-        if queue:
-            raise nats.js.errors.Error(
-                "cannot create a queue subscription for a consumer without a deliver group"
-            )
-        if info.push_bound:
-            raise nats.js.errors.Error("consumer is already bound to a subscription")
-    elif not queue:
-        raise nats.js.errors.Error(
-            f"cannot create a subscription for a consumer with a deliver group {group}"
-        )
-    elif queue != group:
-        raise nats.js.errors.Error(
-            f"cannot create a queue subscription {queue} for a consumer "
-            f"with a deliver group {group}"
-        )

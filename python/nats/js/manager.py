@@ -242,14 +242,30 @@ class JetStreamManager:
         :param params: attributes of :class:`nats.js.api.ConsumerConfig`, over those of
             ``config``.
         """
-        _validate_stream_name(stream)
         config = (api.ConsumerConfig() if config is None else config).evolve(**params)
+        return await self._create_consumer(stream, config, timeout)
+
+    async def _create_consumer(
+        self,
+        stream: str,
+        config: api.ConsumerConfig,
+        timeout: Optional[float] = None,
+        action: Optional[str] = None,
+    ) -> api.ConsumerInfo:
+        """
+        :param action: ``create`` for a consumer that mustn't exist with another configuration;
+            nats-server 2.10 or newer heeds it.
+        """
+        _validate_stream_name(stream)
         for name in (config.name, config.durable_name):
             if name:
                 _validate_consumer_name(name)
+        request: Dict[str, Any] = {"stream_name": stream, "config": config.as_dict()}
+        if action is not None:
+            request["action"] = action
         resp = await self._api_request(
             f"{self._prefix}.CONSUMER.{self._create_consumer_subject(stream, config)}",
-            _encode({"stream_name": stream, "config": config.as_dict()}),
+            _encode(request),
             timeout=timeout or self._timeout,
         )
         return api.ConsumerInfo.from_response(resp)

@@ -101,12 +101,19 @@ async def spy(ctx: Context, nc: Any, *subjects: str) -> Callable[..., Awaitable[
         """Say what has been published since, without the JSON members to ignore."""
         await settle(nc)
         await settle(watcher)
+        # See "Consumers" in docs/differences.md.
+        ignored = ("action", *ignore)
         while sub.pending_msgs:
             msg = await sub.next_msg()
-            if msg.subject.startswith(prefixes):
-                ctx.say("->", msg.subject, *contents(msg.data, ignore), msg.headers or "")
+            if msg.subject.startswith(prefixes) and not is_removal(msg):
+                ctx.say("->", msg.subject, *contents(msg.data, ignored), msg.headers or "")
 
     return say
+
+
+def is_removal(msg: Any) -> bool:
+    """Whether a consumer is removed along with its subscription, which nats-py doesn't do."""
+    return msg.subject.startswith("$JS.API.CONSUMER.DELETE.") and not msg.reply
 
 
 def contents(data: bytes, ignore: Iterable[str] = ()) -> tuple[Any, ...]:

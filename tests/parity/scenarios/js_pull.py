@@ -136,7 +136,7 @@ async def requests_sent(ctx: Context) -> None:
     await waiting
     await say(ignore=("expires",))
     ephemeral = await js.pull_subscribe("s.a")
-    again = await js.pull_subscribe("s.a", "d", config=nats.js.api.ConsumerConfig(max_waiting=5))
+    again = await js.pull_subscribe("s.a", "d", config=nats.js.api.ConsumerConfig())
     ctx.say(len(ephemeral._consumer), again._consumer, again._nms)
     await say()
 
@@ -148,13 +148,11 @@ async def creating_consumers(ctx: Context) -> None:
     api = nats.js.api
     config = api.ConsumerConfig(ack_wait=5, max_ack_pending=10, description="text")
     await js.pull_subscribe("s.a", "d", config=config)
-    ctx.say("the caller's configuration", shown(config))
     filters = api.ConsumerConfig(filter_subjects=["s.x", "s.y"])
     kinds: dict[str, dict[str, Any]] = {
         "filters": {"subject": "s.>", "durable": "f", "config": filters},
-        "existing": {"subject": "s.other", "durable": "d", "stream": "S"},
+        "existing": {"subject": "s.a", "durable": "d", "stream": "S"},
         "ephemeral": {"subject": "s.b"},
-        "named": {"subject": "s.b", "config": api.ConsumerConfig(name="n", durable_name="n")},
         "everything": {"subject": ">", "durable": "e", "stream": "S"},
         "empty": {"subject": "", "durable": "empty", "stream": "S"},
     }
@@ -164,6 +162,29 @@ async def creating_consumers(ctx: Context) -> None:
             info = await sub.consumer_info()
             ctx.say(info.name, info.config.filter_subject, info.config.inactive_threshold)
     await say()
+
+
+@jetstream_scenario(
+    differs="what there is is taken for what is asked for; the configuration's name is lost",
+    expected=[
+        "another subject raises nats.js.errors.Error: nats: JetStream.Error subject 's.b' does "
+        "not match consumer 'd' of stream 'S', which filters 's.a' ",
+        "another configuration raises nats.js.errors.Error: nats: JetStream.Error configuration "
+        "requests ack_wait to be 5, but it is 30.0 of consumer 'd' of stream 'S' ",
+        "n",
+    ],
+)
+async def what_is_asked_for(ctx: Context) -> None:
+    _, js = await begin(ctx)
+    config = nats.js.api.ConsumerConfig
+    await js.pull_subscribe("s.a", "d")
+    await told(ctx, "another subject", js.pull_subscribe("s.b", "d"))
+    await told(
+        ctx, "another configuration", js.pull_subscribe("s.a", "d", config=config(ack_wait=5))
+    )
+    sub = await js.pull_subscribe("s.b", config=config(name="n"))
+    ctx.rename(r"\w{22}", "<nuid>")
+    ctx.say((await sub.consumer_info()).name)
 
 
 @jetstream_scenario

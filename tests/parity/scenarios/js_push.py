@@ -168,13 +168,12 @@ async def options_become_the_configuration(ctx: Context) -> None:
     config = api.ConsumerConfig(description="text", ack_wait=3, max_ack_pending=5)
     kinds: dict[str, dict[str, Any]] = {
         "config": {"config": config},
-        "config again": {"config": config, "durable": "late"},
         "headers_only": {"headers_only": True},
         "inactive": {"inactive_threshold": 2.5},
         "heartbeat": {"idle_heartbeat": 1.5, "flow_control": True},
         "flow control": {"flow_control": True},
         "deliver subject": {"config": api.ConsumerConfig(deliver_subject="to")},
-        "name": {"config": api.ConsumerConfig(name="named", durable_name="named")},
+        "name": {"durable": "named", "config": api.ConsumerConfig(name="named")},
         "filters": {"config": api.ConsumerConfig(filter_subjects=["s.x", "s.y"])},
         "durable": {"durable": "d", "stream": "S"},
         "wrong stream": {"stream": "T"},
@@ -183,11 +182,27 @@ async def options_become_the_configuration(ctx: Context) -> None:
         sub = await ctx.attempt(what, js.subscribe("s.a", **params))
         if not isinstance(sub, Exception):
             ctx.say((await js.consumer_info("S", sub._consumer)).config.durable_name)
-            if sub._consumer not in ("named", "d", "late"):
+            if sub._consumer not in ("named", "d"):
                 ctx.rename(rf"\b{sub._consumer}\b", "<consumer>")
-    ctx.say("the caller's configuration", shown(config))
     await told(ctx, "no stream", js.subscribe("none"))
     await say()
+
+
+@jetstream_scenario(
+    differs="it is changed: what one subscription has filled in, the next one asks for",
+    expected=[
+        "{'deliver_policy': <DeliverPolicy.ALL: 'all'>, 'ack_policy': <AckPolicy.EXPLICIT: "
+        "'explicit'>, 'filter_subject': 's.b', 'replay_policy': <ReplayPolicy.INSTANT: "
+        "'instant'>}",
+        "s.b",
+    ],
+)
+async def the_callers_configuration(ctx: Context) -> None:
+    _, js = await begin(ctx)
+    config = nats.js.api.ConsumerConfig(filter_subject="s.b")
+    sub = await js.subscribe("s.>", config=config)
+    ctx.say(shown(config))
+    ctx.say((await sub.consumer_info()).config.filter_subject)
 
 
 @jetstream_scenario

@@ -239,8 +239,8 @@ async def what_is_requested(ctx: Context) -> None:
 
 
 @jetstream_scenario(
-    differs="the second answer says what the first one did",
-    expected=["CONSUMER.CREATE", "CONSUMER.INFO"],
+    differs="the second answer says what the first one did; the consumer stays",
+    expected=["CONSUMER.CREATE", "CONSUMER.INFO", "CONSUMER.DELETE"],
 )
 async def what_is_requested_for_keys(ctx: Context) -> None:
     js, kv = await bucket(ctx)

@@ -1,0 +1,131 @@
+"""What a subscription asks of its consumer, and whether one that exists can be used for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Optional
+
+from nats.js import api
+from nats.js.errors import APIError, Error, NotFoundError
+
+if TYPE_CHECKING:
+    from .manager import JetStreamManager
+
+# Somebody else has created a consumer of that name: "consumer name already in use", "consumer
+# already exists".
+_TAKEN = (10013, 10148)
+# Seconds between looks for a consumer that is taken, but not there yet.
+_PAUSE = 0.05
+
+# What a caller may ask for that a consumer which exists has to fulfil, as in nats.go.
+_BINDING_FIELDS = (
+    "durable_name",
+    "description",
+    "deliver_policy",
+    "opt_start_seq",
+    "opt_start_time",
+    "ack_policy",
+    "ack_wait",
+    "max_deliver",
+    "backoff",
+    "replay_policy",
+    "rate_limit_bps",
+    "sample_freq",
+    "max_waiting",
+    "max_ack_pending",
+    "flow_control",
+    "idle_heartbeat",
+    "headers_only",
+    "inactive_threshold",
+    "num_replicas",
+    "mem_storage",
+)
+_DEFAULTS = api.ConsumerConfig()
+
+
+async def find_or_create(
+    jsm: JetStreamManager, stream: str, name: str, config: api.ConsumerConfig
+) -> tuple[api.ConsumerInfo, bool]:
+    """Returns the consumer of a name, and whether it was there before; others may be about to
+    create it, too."""
+    try:
+        return await jsm.consumer_info(stream, name), True
+    except NotFoundError:
+        pass
+    try:
+        # Never an update: the consumer would leave those who have just subscribed to it.
+        return await jsm._create_consumer(stream, config, action="create"), False
+    except APIError as error:
+        if error.err_code not in _TAKEN:
+            raise
+    deadline = asyncio.get_running_loop().time() + jsm._timeout
+    while True:
+        try:
+            return await jsm.consumer_info(stream, name), True
+        except NotFoundError:
+            if asyncio.get_running_loop().time() >= deadline:
+                raise
+        await asyncio.sleep(_PAUSE)
+
+
+def check_binding(info: api.ConsumerInfo, subject: str, wanted: api.ConsumerConfig) -> None:
+    """Raises unless a consumer that exists is what is asked for.
+
+    :param subject: what the caller subscribes to; empty for whatever there is.
+    :param wanted: what the caller asks for besides.
+    """
+    there = info.config
+    if wanted.filter_subjects:
+        _expect(info, "filter_subjects", sorted(wanted.filter_subjects), sorted(_filters(there)))
+    else:
+        subject = wanted.filter_subject or subject
+        if subject and there.filter_subject and subject != there.filter_subject:
+            raise Error(
+                f"subject {subject!r} does not match consumer {info.name!r} of stream "
+                f"{info.stream_name!r}, which filters {there.filter_subject!r}"
+            )
+    for field in _BINDING_FIELDS:
+        value = getattr(wanted, field)
+        # The default can't be told from what is asked for.
+        if value and value != getattr(_DEFAULTS, field):
+            _expect(info, field, value, getattr(there, field))
+
+
+def _filters(config: api.ConsumerConfig) -> list[str]:
+    if config.filter_subjects:
+        return config.filter_subjects
+    return [config.filter_subject] if config.filter_subject else []
+
+
+def _expect(info: api.ConsumerInfo, field: str, wanted: Any, there: Any) -> None:
+    if wanted != there:
+        raise Error(
+            f"configuration requests {field} to be {wanted!r}, but it is {there!r} of consumer "
+            f"{info.name!r} of stream {info.stream_name!r}"
+        )
+
+
+def check_push(info: api.ConsumerInfo, queue: Optional[str]) -> None:
+    """Raises unless a push subscription may use a consumer that exists."""
+    group = info.config.deliver_group
+    if not group:
+        if queue:
+            raise Error("cannot create a queue subscription for a consumer without a deliver group")
+        if info.push_bound:
+            raise Error("consumer is already bound to a subscription")
+    elif not queue:
+        raise Error(f"cannot create a subscription for a consumer with a deliver group {group}")
+    elif queue != group:
+        raise Error(
+            f"cannot create a queue subscription {queue} for a consumer "
+            f"with a deliver group {group}"
+        )
+
+
+def check_pull(info: api.ConsumerInfo) -> None:
+    """Raises unless a consumer that exists can be pulled from."""
+    if info.config.deliver_subject:
+        raise Error(
+            f"cannot pull from consumer {info.name!r} of stream {info.stream_name!r}: "
+            "it pushes its messages; use subscribe()"
+        )

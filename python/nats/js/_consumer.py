@@ -1,0 +1,131 @@
+"""Consumers that come and go with a subscription."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Optional
+
+from nats import errors
+from nats.js import api
+
+if TYPE_CHECKING:
+    from nats.aio.subscription import Subscription
+
+    from .client import JetStreamContext
+
+# Seconds between looks whether all messages are acknowledged: at first, and at most.
+_FIRST_PAUSE = 0.02
+_MAX_PAUSE = 0.25
+# Seconds after which an acknowledgement is too late where the consumer doesn't say otherwise.
+_ACK_WAIT = 30.0
+
+
+def acknowledges_itself(config: api.ConsumerConfig) -> bool:
+    """Whether nobody has to acknowledge messages one by one: with flow control as the policy
+    its answers do, and "none" needs nothing."""
+    return config.ack_policy in (api.AckPolicy.NONE, api.AckPolicy.FLOW_CONTROL)
+
+
+def is_named(config: api.ConsumerConfig) -> bool:
+    """Whether others can look for the consumer by the name that it was given."""
+    return bool(config.durable_name or config.name)
+
+
+def is_ephemeral(config: api.ConsumerConfig) -> bool:
+    """Whether only the subscription that a consumer is created for can know of it."""
+    return not (is_named(config) or config.deliver_group or config.deliver_subject)
+
+
+async def create_ephemeral(
+    js: JetStreamContext, stream: str, config: api.ConsumerConfig
+) -> api.ConsumerInfo:
+    """Creates a consumer that is removed if the caller is cancelled before it knows its name."""
+    creating = asyncio.get_running_loop().create_task(js._jsm.add_consumer(stream, config=config))
+
+    def remove(created: asyncio.Task[api.ConsumerInfo]) -> None:
+        if not created.cancelled() and created.exception() is None:
+            remove_consumer(js, stream, created.result().name)
+
+    try:
+        return await asyncio.shield(creating)
+    except asyncio.CancelledError:
+        creating.add_done_callback(remove)
+        raise
+
+
+def remove_consumer(js: JetStreamContext, stream: str, name: str) -> None:
+    """Has the server remove a consumer, without waiting for the answer."""
+    try:
+        subject = f"{js._prefix}.CONSUMER.DELETE.{stream}.{name}"
+        room = js._nc._native().publish(subject, b"", "", None)
+    except errors.Error:
+        # There is no connection: the server removes it after its `inactive_threshold`.
+        return
+    if room is not None:
+        room.cancel()
+
+
+class SubscriptionConsumer:
+    """The consumer of a subscription, which ends with it if it was made for it alone."""
+
+    def __init__(self, js: JetStreamContext, sub: Subscription, stream: str) -> None:
+        self._js = js
+        self._sub = sub
+        self._stream = stream
+        # The consumer that has to be removed, if there is one.
+        self._ephemeral: Optional[str] = None
+        self._awaits_acks = False
+        self._retiring: Optional[asyncio.Task[None]] = None
+
+    def own(self, name: str, awaits_acks: bool) -> None:
+        """From now on an ephemeral consumer belongs to the subscription.
+
+        :param awaits_acks: the application acknowledges messages, perhaps long after it has
+            taken them.
+        """
+        self._ephemeral = name
+        self._awaits_acks = awaits_acks
+
+    def remove(self) -> None:
+        """Has the server remove the consumer at once, if it is the subscription's own."""
+        name, self._ephemeral = self._ephemeral, None
+        if name is not None:
+            remove_consumer(self._js, self._stream, name)
+
+    def retire(self) -> None:
+        """Has the server remove the consumer when the messages that have come are acknowledged:
+        for one that is gone, acknowledgements count for nothing."""
+        self.stop()
+        if not self._awaits_acks:
+            self.remove()
+        elif self._ephemeral is not None and self._retiring is None:
+            loop = asyncio.get_running_loop()
+            self._retiring = loop.create_task(self._remove_when_acknowledged())
+
+    async def _remove_when_acknowledged(self) -> None:
+        core = self._sub._core
+        await core.join()
+        loop = asyncio.get_running_loop()
+        pause = _FIRST_PAUSE
+        deadline: Optional[float] = None
+        while self._ephemeral is not None:
+            try:
+                info = await self._js._jsm.consumer_info(self._stream, self._ephemeral)
+            except errors.Error:
+                # It is gone, or nobody answers: the server removes it after a while.
+                return
+            if deadline is None:
+                deadline = loop.time() + (info.config.ack_wait or _ACK_WAIT)
+            # What was delivered after the end of the subscription isn't here to be acknowledged.
+            missed = (info.delivered.consumer_seq if info.delivered else 0) - core.consumer_seq
+            if (info.num_ack_pending or 0) <= missed or loop.time() >= deadline:
+                self.remove()
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _MAX_PAUSE)
+
+    def stop(self) -> None:
+        """Ends what goes on beside the subscription."""
+
+    def reconnected(self) -> None:
+        """The client has another connection, perhaps to a server that knows nothing."""
