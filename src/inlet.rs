@@ -40,6 +40,14 @@ impl Inlet {
         Some(frame)
     }
 
+    /// Puts messages that were taken and dealt with in front of all others.
+    pub fn give_back(&mut self, subscription: &Subscription, frames: Vec<Frame>) {
+        for frame in frames.into_iter().rev() {
+            subscription.count_given_back(&frame);
+            self.ready.push_front(frame);
+        }
+    }
+
     /// The text of a message's subject.
     pub fn subject_text(&mut self, py: Python<'_>, subject: &[u8]) -> Py<PyAny> {
         match &self.last_subject {

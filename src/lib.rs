@@ -37,6 +37,8 @@ mod _core {
     #[pymodule_export]
     use crate::jetstream::entries::{EntryFeed, EntryShape};
     #[pymodule_export]
+    use crate::jetstream::fetch::PullFetch;
+    #[pymodule_export]
     use crate::jetstream::objects::ObjectReader;
     #[pymodule_export]
     use crate::jetstream::window::AckWindow;

@@ -11,6 +11,7 @@ use crate::bridge::{Started, YieldOnce, calls, is_done, resolve, start_coroutine
 use crate::client::Connection;
 use crate::connection::{Subscription, lock};
 use crate::inlet::Inlet;
+use crate::jetstream::fetch::Pulls;
 use crate::jetstream::push::Push;
 use crate::protocol::Frame;
 use crate::request::DeadlineKey;
@@ -19,16 +20,18 @@ use crate::request::DeadlineKey;
 type Suspended<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
 
 /// Somebody waiting for a message.
-struct Waiter {
-    future: Py<PyAny>,
-    deadline: Option<DeadlineKey>,
+pub struct Waiter {
+    pub future: Py<PyAny>,
+    pub deadline: Option<DeadlineKey>,
 }
 
 /// State of the consuming side; touched under the GIL only.
 pub struct Consumer {
-    subscription: Arc<Subscription>,
-    inlet: Mutex<Inlet>,
+    pub subscription: Arc<Subscription>,
+    pub inlet: Mutex<Inlet>,
     waiters: Mutex<VecDeque<Waiter>>,
+    /// The fetches of a pull subscription.
+    pub pulls: Pulls,
     /// Wait until no message is queued or being handled.
     joiners: Mutex<Vec<Py<PyAny>>>,
     /// Takes the first message, as `subscribe(future=…)` asks for.
@@ -45,10 +48,13 @@ impl Consumer {
         if let Ok(joiners) = self.joiners.try_lock() {
             joiners.iter().try_for_each(|joiner| visit.call(joiner))?;
         }
+        if let Ok(pulls) = self.pulls.try_lock() {
+            pulls.waiters().try_for_each(|waiter| visit.call(&waiter.future))?;
+        }
         Ok(())
     }
 
-    fn take(&self) -> Option<Frame> {
+    pub fn take(&self) -> Option<Frame> {
         lock(&self.inlet).take(&self.subscription)
     }
 
@@ -68,6 +74,7 @@ impl Consumer {
             self.subscription.wait();
             return Ok(());
         }
+        self.deal(py, connection)?;
         self.wake_next(py, connection)
     }
 
@@ -88,7 +95,12 @@ impl Consumer {
     }
 
     /// Resolves a waiter; false if it had been cancelled or had timed out.
-    fn release(&self, py: Python<'_>, connection: &Connection, waiter: Waiter) -> PyResult<bool> {
+    pub fn release(
+        &self,
+        py: Python<'_>,
+        connection: &Connection,
+        waiter: Waiter,
+    ) -> PyResult<bool> {
         if let Some(deadline) = &waiter.deadline {
             connection.remove_deadline(deadline);
         }
@@ -103,6 +115,10 @@ impl Consumer {
     /// A message has been dealt with.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
         self.subscription.count_finished();
+        self.release_joiners_if_done(py)
+    }
+
+    pub fn release_joiners_if_done(&self, py: Python<'_>) -> PyResult<()> {
         if self.subscription.unfinished() > 0 { Ok(()) } else { self.release_joiners(py) }
     }
 
@@ -142,6 +158,14 @@ impl SubscriptionCore {
         let sid = self.sid.load(Relaxed);
         connection.shared().remove_subscription(sid);
         connection.remove_consumer(sid);
+    }
+
+    pub fn connection<'py>(&self, py: Python<'py>) -> &Bound<'py, Connection> {
+        self.connection.bind(py)
+    }
+
+    pub fn consumer(&self) -> &Consumer {
+        &self.consumer
     }
 
     /// Takes the next frame; answers flow control that waited for it to be taken.
@@ -216,6 +240,7 @@ impl SubscriptionCore {
             inlet: Mutex::default(),
             waiters: Mutex::default(),
             joiners: Mutex::default(),
+            pulls: Pulls::default(),
             future,
         });
         let this = Self {
@@ -317,6 +342,7 @@ impl SubscriptionCore {
         for waiter in waiters {
             self.consumer.release(py, self.connection.get(), waiter)?;
         }
+        self.consumer.stop_fetches(py, self.connection.get())?;
         // What is queued may never be handled.
         self.consumer.release_joiners(py)
     }
@@ -382,7 +408,7 @@ impl SubscriptionCore {
     }
 
     #[getter]
-    fn stopped(&self) -> bool {
+    pub fn stopped(&self) -> bool {
         self.stopped.load(Relaxed)
     }
 

@@ -147,7 +147,8 @@ impl Connection {
     /// Ends the handshake: `replay` is written, and pending publishes flow from now on.
     fn release(&self, py: Python<'_>, replay: &[u8]) -> PyResult<()> {
         self.shared.outbox.release(replay);
-        self.write_out(py)
+        self.write_out(py)?;
+        self.renew_pulls(py)
     }
 
     /// Reads the socket: called by the loop while it watches it.

@@ -171,6 +171,10 @@ impl Connection {
         lock(&self.consumers).insert(sid, Arc::downgrade(consumer));
     }
 
+    pub fn consumers(&self) -> Vec<Arc<Consumer>> {
+        lock(&self.consumers).values().filter_map(Weak::upgrade).collect()
+    }
+
     pub fn remove_consumer(&self, sid: u64) {
         lock(&self.consumers).remove(&sid);
     }

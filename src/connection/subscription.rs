@@ -84,6 +84,10 @@ struct Count {
 }
 
 impl Count {
+    fn subtract(&self, msgs: usize, bytes: i64, overhead: i64) {
+        self.add(0usize.wrapping_sub(msgs), -bytes, -overhead);
+    }
+
     fn add(&self, msgs: usize, bytes: i64, overhead: i64) {
         self.msgs.store(self.msgs.load(Relaxed).wrapping_add(msgs), Relaxed);
         self.bytes.store(self.bytes.load(Relaxed).wrapping_add(bytes), Relaxed);
@@ -258,6 +262,13 @@ impl Subscription {
         self.taken.add(1, size, frame.len() as i64 - size);
     }
 
+    /// A message that was taken and dealt with is to be taken again.
+    pub fn count_given_back(&self, frame: &Frame) {
+        let size = frame.payload_len() as i64;
+        self.taken.subtract(1, size, frame.len() as i64 - size);
+        self.finished.store(self.finished.load(Relaxed).wrapping_sub(1), Relaxed);
+    }
+
     /// The consumer has dealt with a message.
     pub fn count_finished(&self) {
         self.finished.store(self.finished.load(Relaxed).wrapping_add(1), Relaxed);
@@ -367,6 +378,16 @@ mod tests {
         assert_eq!((sub.pending_msgs(), sub.pending_bytes(), sub.unfinished()), (0, 0, 1));
         sub.count_finished();
         assert_eq!(sub.unfinished(), 0);
+    }
+
+    #[test]
+    fn a_message_given_back_is_pending_again() {
+        let sub = Subscription::new(false, 0, 0);
+        offer(&sub, "abc");
+        sub.count_taken(&frame("abc"));
+        sub.count_finished();
+        sub.count_given_back(&frame("abc"));
+        assert_eq!((sub.pending_msgs(), sub.pending_bytes(), sub.unfinished()), (1, 3, 1));
     }
 
     #[test]

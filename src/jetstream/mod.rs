@@ -2,6 +2,7 @@
 //! requests, options and dataclasses are Python's business.
 
 pub mod delivery;
+pub mod pull;
 pub mod push;
 
 #[cfg(feature = "python")]
@@ -9,7 +10,7 @@ pub mod acks;
 #[cfg(feature = "python")]
 pub mod entries;
 #[cfg(feature = "python")]
-mod fetch;
+pub mod fetch;
 #[cfg(feature = "python")]
 pub mod objects;
 #[cfg(feature = "python")]

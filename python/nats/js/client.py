@@ -362,9 +362,9 @@ class JetStreamContext(Publishing, Stores):
             raise ValueError("nats: stream name is required")
         if inbox_prefix is None:
             inbox_prefix = bytes(self._nc._inbox_prefix) + b"."
-        deliver = inbox_prefix + bytes(self._nc._nuid.next())
+        inbox = inbox_prefix + bytes(self._nc._nuid.next())
         sub = await self._nc.subscribe(
-            deliver.decode(),
+            f"{inbox.decode()}.*",
             pending_msgs_limit=pending_msgs_limit,
             pending_bytes_limit=pending_bytes_limit,
         )
@@ -373,7 +373,8 @@ class JetStreamContext(Publishing, Stores):
             sub=sub,
             stream=stream,
             consumer=durable or name or consumer,  # type: ignore[arg-type]
-            deliver=deliver,
+            # Of no request that `fetch` makes: they are counted from one.
+            deliver=inbox + b".0",
         )
 
     @classmethod

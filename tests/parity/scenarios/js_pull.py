@@ -127,8 +127,9 @@ async def requests_sent(ctx: Context) -> None:
     sub = await js.pull_subscribe("s.a", "d")
     await sub.fetch(1, timeout=2)
     await sub.fetch(2, timeout=3.5)
-    await sub.fetch(1, timeout=None)
-    await sub.fetch(2, timeout=None)
+    await say()
+    await fill(js, 3, start=7)
+    await sub.fetch(3, timeout=None)
     await say()
     waiting = asyncio.create_task(sub.fetch(3, timeout=2, heartbeat=0.5))
     await asyncio.sleep(0.1)
@@ -138,6 +139,29 @@ async def requests_sent(ctx: Context) -> None:
     ephemeral = await js.pull_subscribe("s.a")
     again = await js.pull_subscribe("s.a", "d", config=nats.js.api.ConsumerConfig())
     ctx.say(len(ephemeral._consumer), again._consumer, again._nms)
+    await say()
+
+
+@jetstream_scenario(
+    differs="a request that waits for ever may be lost, and nobody would ever know",
+    expected=[
+        f"-> $JS.API.CONSUMER.MSG.NEXT.S.d JSON {request} "
+        for request in (
+            '{"batch": 1, "expires": 30000000000, "idle_heartbeat": 5000000000}',
+            '{"batch": 2, "no_wait": true}',
+            '{"batch": 2, "expires": 30000000000, "idle_heartbeat": 5000000000}',
+        )
+    ],
+)
+async def requests_that_wait_for_ever(ctx: Context) -> None:
+    nc, js = await begin(ctx)
+    sub = await js.pull_subscribe("s.a", "d")
+    say = await spy(ctx, nc, "$JS.API.CONSUMER.MSG.NEXT.>")
+    for batch in (1, 2):
+        waiting = asyncio.create_task(sub.fetch(batch, timeout=None))
+        await asyncio.sleep(0.1)
+        await fill(js, batch)
+        await waiting
     await say()
 
 
@@ -202,15 +226,29 @@ async def bound(ctx: Context) -> None:
     for params in calls:
         sub = await js.pull_subscribe_bind(**params)
         await fetched(ctx, f"{params}", sub.fetch(1, timeout=1))
-        ctx.say(sub._consumer, sub._stream, sub._deliver)
+        prefix = params.get("inbox_prefix", b"_INBOX.").decode()
+        ctx.say(sub._consumer, sub._stream, sub._deliver.startswith(prefix))
     unknown = await js.pull_subscribe_bind("unknown", "S")
     await fetched(ctx, "one from an unknown consumer", unknown.fetch(1, timeout=0.2))
     await fetched(ctx, "two from an unknown consumer", unknown.fetch(2, timeout=0.2))
     await told(ctx, "info", unknown.consumer_info())
+    ctx.say("connected", nc.is_connected)
+
+
+@jetstream_scenario(
+    differs="it will never be served, and the server has said so",
+    expected=[
+        f"from a push consumer {batch} raises nats.js.errors.APIError: nats: APIError: "
+        "code=409 err_code=None description='Consumer is push based' "
+        for batch in (1, 2)
+    ],
+)
+async def bound_to_a_push_consumer(ctx: Context) -> None:
+    _, js = await begin(ctx)
     await js.add_consumer("S", durable_name="push", deliver_subject="to")
     push = await js.pull_subscribe_bind("push", "S")
-    await fetched(ctx, "from a push consumer", push.fetch(1, timeout=0.2))
-    ctx.say("connected", nc.is_connected)
+    for batch in (1, 2):
+        await fetched(ctx, f"from a push consumer {batch}", push.fetch(batch, timeout=0.2))
 
 
 @jetstream_scenario(
@@ -301,36 +339,33 @@ async def connection_closed(ctx: Context) -> None:
 
 
 @jetstream_scenario
-async def consumer_deleted_meanwhile(ctx: Context) -> None:
+async def consumer_deleted_before(ctx: Context) -> None:
     _, js = await begin(ctx)
     sub = await js.pull_subscribe("s.a", "d")
-    waiting = asyncio.create_task(sub.fetch(1, timeout=0.5))
-    await asyncio.sleep(0.1)
     await js.delete_consumer("S", "d")
-    await fetched(ctx, "one", waiting)
     await fetched(ctx, "one afterwards", sub.fetch(1, timeout=0.2))
     await fetched(ctx, "two afterwards", sub.fetch(2, timeout=0.2))
-    await js.add_consumer("S", durable_name="d", ack_policy="explicit")
-    waiting = asyncio.create_task(sub.fetch(1, timeout=0.5))
-    await asyncio.sleep(0.1)
-    await js.delete_stream("S")
-    await fetched(ctx, "stream deleted", waiting)
 
 
 @jetstream_scenario(
-    differs="an empty list, as late as possible, doesn't tell what has happened",
+    differs="the whole timeout, and an empty list or TimeoutError, don't tell what has happened",
     expected=[
-        "three raises nats.js.errors.ServiceUnavailableError: nats: ServiceUnavailableError: "
-        "code=None err_code=None description='None'",
+        f"{batch} {deleted} raises nats.js.errors.APIError: nats: APIError: code=409 "
+        "err_code=None description='Consumer Deleted' "
+        for batch in (1, 3)
+        for deleted in ("consumer", "stream")
     ],
 )
-async def several_while_the_consumer_is_deleted(ctx: Context) -> None:
+async def deleted_meanwhile(ctx: Context) -> None:
     _, js = await begin(ctx)
-    sub = await js.pull_subscribe("s.a", "d")
-    waiting = asyncio.create_task(sub.fetch(3, timeout=1))
-    await asyncio.sleep(0.1)
-    await js.delete_consumer("S", "d")
-    await ctx.attempt("three", waiting)
+    for batch in (1, 3):
+        for deleted in ("consumer", "stream"):
+            sub = await js.pull_subscribe("s.a", "d")
+            waiting = asyncio.create_task(sub.fetch(batch, timeout=1))
+            await asyncio.sleep(0.1)
+            await (js.delete_consumer("S", "d") if deleted == "consumer" else js.delete_stream("S"))
+            await fetched(ctx, f"{batch} {deleted}", waiting)
+        await js.add_stream(name="S", subjects=["s.>"], storage="memory")
 
 
 @jetstream_scenario
@@ -396,14 +431,24 @@ async def work_queues(ctx: Context) -> None:
     await js.pull_subscribe("s.b", "b")
 
 
-@jetstream_scenario
+@jetstream_scenario(
+    differs="a request that was lost with its connection is asked again",
+    expected=[
+        "error_cb nats.errors.UnexpectedEOF: nats: unexpected EOF",
+        "disconnected_cb",
+        "error_cb ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', <port1>)",
+        "reconnected_cb",
+        "waiting since before [b'1']",
+        "afterwards [b'2']",
+    ],
+)
 async def server_restarted_between_fetches(ctx: Context) -> None:
     mask(ctx)
     nc = await ctx.connect(**ctx.callbacks(once=True), reconnect_time_wait=0.1)
     js = nc.jetstream()
     await js.add_stream(name="S", subjects=["s"], storage="file")
     sub = await js.pull_subscribe("s", "d")
-    waiting = asyncio.create_task(sub.fetch(1, timeout=2))
+    waiting = asyncio.create_task(sub.fetch(1, timeout=5))
     await asyncio.sleep(0.1)
     ctx.server.stop()
     await ctx.until_said("error_cb ConnectionRefusedError")
@@ -411,6 +456,7 @@ async def server_restarted_between_fetches(ctx: Context) -> None:
     await ctx.until_said("reconnected_cb")
     await js.publish("s", b"1")
     await fetched(ctx, "waiting since before", waiting)
+    await js.publish("s", b"2")
     await fetched(ctx, "afterwards", sub.fetch(1, timeout=2))
 
 

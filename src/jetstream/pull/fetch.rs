@@ -1,0 +1,305 @@
+//! One fetch: which requests it takes until there are messages, a refusal or no time left.
+
+use std::time::{Duration, Instant};
+
+use super::request::{PullRequest, Terms};
+use super::status::Status;
+use crate::jetstream::delivery::Position;
+use crate::protocol::Frame;
+
+/// A request ends that much before its fetch does, so that it swallows nothing afterwards.
+const EXPIRY_MARGIN: Duration = Duration::from_micros(100);
+/// With less time left than that there is no point in asking again.
+const LEAST_EXPIRY: Duration = Duration::from_millis(5);
+/// How long a request of a fetch without a timeout waits before it is renewed (ADR-37).
+const RENEWAL: Duration = Duration::from_secs(30);
+/// Requests that wait so long have heartbeats, asked for or not: a server that dies takes them
+/// along without a word…
+const LONG_EXPIRY: Duration = Duration::from_secs(10);
+/// …at this interval.
+const HEARTBEAT: Duration = Duration::from_secs(5);
+/// How long "nobody serves this consumer" may only mean that a server is about to.
+const RECOVERY: Duration = Duration::from_secs(30);
+/// After the last message that was there the server ends a request for several. Where another
+/// request has brought the message, it doesn't: the fetch waits no longer than that for more.
+const QUIET: Duration = Duration::from_millis(100);
+/// Between two requests that have come to nothing, doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What is to be done for a fetch.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a request with this token.
+    Ask(u64, Terms),
+    /// Wait for a change, no longer than until then.
+    Wait(Option<Instant>),
+    /// Return its messages.
+    Finish,
+    /// Raise what this status says.
+    Refuse(Frame),
+    /// Raise that there was no message in time; true if the server was heard of.
+    TimeOut(bool),
+}
+
+#[derive(Debug)]
+enum State {
+    Asking {
+        not_before: Instant,
+    },
+    Open(PullRequest),
+    /// No further messages will come; with the reason, if that is one.
+    Over(Option<Frame>),
+    /// The subscription has ended.
+    Stopped,
+}
+
+/// The state of one fetch.
+#[derive(Debug)]
+pub struct Fetch {
+    batch: usize,
+    messages: Vec<Frame>,
+    deadline: Option<Instant>,
+    /// As the caller has asked for it.
+    heartbeat: Option<Duration>,
+    state: State,
+    /// The next request ends when there is nothing more, and only waits where that is possible.
+    probing: bool,
+    has_asked: bool,
+    /// The last message that was there has come: when to go without the server's word.
+    settled_at: Option<Instant>,
+    /// `settled_at` has changed since the last look.
+    is_settling: bool,
+    /// The caller's heartbeats have come.
+    heard: bool,
+    /// Requests in a row that have come to nothing.
+    failures: u32,
+    /// A connection or a leader was lost: until then, consumers may have nobody to serve them.
+    recovering_until: Option<Instant>,
+    /// The consumer doesn't allow the expiry that we have chosen.
+    without_expiry: bool,
+}
+
+impl Fetch {
+    /// `timeout` of `None` is for ever.
+    pub fn new(
+        batch: usize,
+        timeout: Option<Duration>,
+        heartbeat: Option<Duration>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            batch,
+            messages: Vec::new(),
+            deadline: timeout.and_then(|timeout| now.checked_add(timeout)),
+            heartbeat,
+            state: State::Asking { not_before: now },
+            probing: batch > 1,
+            has_asked: false,
+            settled_at: None,
+            is_settling: false,
+            heard: false,
+            failures: 0,
+            recovering_until: None,
+            without_expiry: false,
+        }
+    }
+
+    /// Whether it takes another message.
+    pub fn wants_messages(&self) -> bool {
+        self.messages.len() < self.batch && !matches!(self.state, State::Over(_))
+    }
+
+    /// Whether there is something to do other than to wait for the server.
+    pub fn is_due(&self) -> bool {
+        !self.wants_messages() || self.is_settling || !matches!(self.state, State::Open(_))
+    }
+
+    pub fn take_messages(&mut self) -> Vec<Frame> {
+        std::mem::take(&mut self.messages)
+    }
+
+    /// Whether a status that answers the request with this token is meant for this fetch.
+    pub fn has_asked_with(&self, token: u64) -> bool {
+        matches!(&self.state, State::Open(request) if request.token() == token)
+    }
+
+    pub fn on_message(&mut self, frame: Frame, now: Instant) {
+        self.failures = 0;
+        if let State::Open(request) = &mut self.state {
+            request.hear(now);
+        }
+        let was_last = || Position::parse(frame.reply()).is_some_and(|at| at.pending == 0);
+        if !matches!(self.state, State::Open(_)) || self.deadline.is_none() {
+            // Its request is still to be made, or is for the whole batch.
+        } else if self.waits_for_one() {
+            // Here it is; there may be more.
+            self.probing = true;
+            self.ask(now);
+        } else if self.batch > 1 {
+            self.settled_at = was_last().then(|| now + QUIET);
+            self.is_settling = self.settled_at.is_some();
+        }
+        self.messages.push(frame);
+    }
+
+    /// Whether its request is for the first of several messages: one for all of them would be
+    /// held back by the last, beyond what is there.
+    fn waits_for_one(&self) -> bool {
+        self.batch > 1 && !self.probing && self.deadline.is_some()
+    }
+
+    /// The server has said something about the open request, in this frame.
+    pub fn on_status(&mut self, status: Status, frame: Frame, now: Instant) {
+        let State::Open(request) = &mut self.state else { return };
+        match status {
+            Status::Heartbeat => {
+                request.hear(now);
+                self.failures = 0;
+                self.heard |= self.heartbeat.is_some();
+            }
+            Status::NoMessages if self.probing && self.messages.is_empty() => {
+                self.probing = false;
+                self.ask(now);
+            }
+            Status::NoMessages | Status::Over => {
+                self.end_request(now);
+                self.probing = false;
+            }
+            Status::Lost => self.lose(now),
+            Status::Busy => self.try_again(now),
+            Status::Unavailable if self.recovering_until.is_some_and(|end| now < end) => {
+                self.try_again(now);
+            }
+            Status::ExpiryRefused if self.deadline.is_none() && !self.without_expiry => {
+                self.without_expiry = true;
+                self.ask(now);
+            }
+            Status::Unavailable | Status::ExpiryRefused | Status::Refused => {
+                self.state = State::Over(Some(frame));
+            }
+        }
+    }
+
+    /// A new connection is in service; what was asked on another one is lost.
+    pub fn on_new_connection(&mut self, now: Instant) {
+        self.failures = 0;
+        match self.state {
+            State::Open(_) => self.lose(now),
+            State::Asking { .. } => self.ask(now),
+            State::Over(_) | State::Stopped => return,
+        }
+        self.recovering_until = Some(now + RECOVERY);
+    }
+
+    /// The subscription has ended: what has arrived is still taken.
+    pub fn stop(&mut self) {
+        if !matches!(self.state, State::Over(_)) {
+            self.state = State::Stopped;
+        }
+    }
+
+    /// What to do now. `can_ask` says whether a server is there; `last_token` is that of the
+    /// request before.
+    pub fn poll(&mut self, now: Instant, can_ask: bool, last_token: &mut u64) -> Action {
+        self.is_settling = false;
+        let is_stopped = matches!(self.state, State::Stopped);
+        let is_late = self.deadline.map_or(is_stopped, |deadline| deadline <= now);
+        let is_settled = self.settled_at.is_some_and(|settled| settled <= now);
+        let suffices = !self.wants_messages() || is_stopped || is_late || is_settled;
+        if suffices && !self.messages.is_empty() {
+            return Action::Finish;
+        }
+        if let State::Over(reason) = &mut self.state {
+            return reason.take().map_or(Action::TimeOut(self.heard), Action::Refuse);
+        }
+        if is_late {
+            return Action::TimeOut(self.heard);
+        }
+        if matches!(&self.state, State::Open(request) if request.is_silent(now)) {
+            self.lose(now);
+            return self.poll(now, can_ask, last_token);
+        }
+        let until = match &self.state {
+            State::Open(request) => request.silent_at(),
+            State::Asking { not_before } if can_ask && *not_before <= now => {
+                if !self.has_asked || self.time_left(now).is_none_or(|left| left >= LEAST_EXPIRY) {
+                    *last_token += 1;
+                    let terms = self.terms(now);
+                    self.has_asked = true;
+                    self.state = State::Open(PullRequest::new(*last_token, terms, now));
+                    return Action::Ask(*last_token, terms);
+                }
+                None
+            }
+            State::Asking { not_before } if can_ask => Some(*not_before),
+            State::Asking { .. } | State::Over(_) | State::Stopped => None,
+        };
+        Action::Wait([until, self.settled_at, self.deadline].into_iter().flatten().min())
+    }
+
+    fn time_left(&self, now: Instant) -> Option<Duration> {
+        self.deadline.map(|deadline| deadline.saturating_duration_since(now))
+    }
+
+    fn terms(&self, now: Instant) -> Terms {
+        let batch = if self.waits_for_one() { 1 } else { self.batch - self.messages.len() };
+        if self.probing && (!self.messages.is_empty() || self.deadline.is_none()) {
+            // With an expiry the server would linger instead of answering at once; messages
+            // that have been waiting here must not be held back by that.
+            return Terms { batch, no_wait: true, ..Terms::default() };
+        }
+        let expires = match self.time_left(now) {
+            Some(left) => left.saturating_sub(EXPIRY_MARGIN).max(Duration::from_nanos(1)),
+            None if self.without_expiry => return Terms { batch, ..Terms::default() },
+            None => self.heartbeat.map_or(RENEWAL, |heartbeat| RENEWAL.max(2 * heartbeat)),
+        };
+        let heartbeat = match self.heartbeat {
+            // The server refuses one that doesn't fit in: the caller is told, but only of what
+            // was asked for.
+            Some(heartbeat) => (!self.has_asked || 2 * heartbeat <= expires).then_some(heartbeat),
+            None => (expires >= LONG_EXPIRY).then_some(HEARTBEAT),
+        };
+        Terms { batch, expires: Some(expires), heartbeat, no_wait: self.probing }
+    }
+
+    fn ask(&mut self, now: Instant) {
+        self.state = State::Asking { not_before: now };
+    }
+
+    /// The request is gone together with whoever was to serve it.
+    fn lose(&mut self, now: Instant) {
+        self.recovering_until = Some(now + RECOVERY);
+        self.end_request(now);
+    }
+
+    /// The request has ended without all that was asked for. A fetch with a timeout returns
+    /// what it has; one without waits for all of its batch, unless that was only there to look
+    /// for more.
+    fn end_request(&mut self, now: Instant) {
+        if !self.messages.is_empty() && (self.probing || self.deadline.is_some()) {
+            self.state = State::Over(None);
+            return;
+        }
+        let pause = match self.failures {
+            0 => Duration::ZERO,
+            failures => pause_after(failures),
+        };
+        self.failures = self.failures.saturating_add(1);
+        self.state = State::Asking { not_before: now + pause };
+    }
+
+    /// As `end_request`, where asking at once would come to nothing again.
+    fn try_again(&mut self, now: Instant) {
+        self.failures = self.failures.max(1);
+        self.end_request(now);
+    }
+}
+
+fn pause_after(failures: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(8)).min(LONGEST_PAUSE)
+}
+
+#[cfg(test)]
+#[path = "fetch_tests.rs"]
+mod tests;
