@@ -1,0 +1,113 @@
+"""Pull requests in a cluster whose consumers change their leader."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Connect
+from js_pulling import numbers, waiting
+from js_workers import ELECTION, OUTAGE, TIMEOUT, move_leader
+from nats.embedded import Cluster
+from nats.js import api
+from waiting import EAGER, Events, within
+
+# An election in a busy cluster may take many seconds.
+pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(120)]
+
+# Far beyond what an election takes: a fetch that stalls is seen.
+LONG = 300.0
+
+
+@pytest.fixture(scope="module")
+def shared_cluster() -> Iterator[Cluster]:
+    with Cluster(jetstream=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+async def js_cluster(shared_cluster: Cluster, connect: Connect) -> Cluster:
+    """Three servers with JetStream, all of them up, without streams."""
+    for server in shared_cluster.servers:
+        await server.astart()
+    await shared_cluster.await_ready()
+    js = (await connect(shared_cluster)).jetstream()
+    for name in [info.config.name for info in await js.streams_info()]:
+        await js.delete_stream(name)
+    return shared_cluster
+
+
+async def begin(cluster: Cluster, connect: Connect) -> tuple[Any, Any]:
+    """A client of the second server, and a subscription whose consumer the first one leads."""
+    events = Events()
+    nc = await connect(cluster.servers[1], max_reconnect_attempts=-1, **events.callbacks, **EAGER)
+    js = nc.jetstream(timeout=TIMEOUT)
+    await js.add_stream(name="S", subjects=["s.>"], num_replicas=3)
+    first = cluster.servers[0].name
+    await move_leader(nc, "S", first)
+    config = api.ConsumerConfig(ack_policy=api.AckPolicy.EXPLICIT)
+    sub = await js.pull_subscribe("s.a", "d", config=config)
+    await lead(nc, sub, first)
+    return nc, sub
+
+
+async def lead(nc: Any, sub: Any, server: str) -> None:
+    """Have a certain server lead the consumer."""
+    for _ in range(200):
+        info = await attempt(sub.consumer_info())
+        if info is not None and info.cluster.leader == server:
+            return
+        if info is not None and info.cluster.leader:
+            request = b'{"placement": {"preferred": "%s"}}' % server.encode()
+            await attempt(nc.request("$JS.API.CONSUMER.LEADER.STEPDOWN.S.d", request, TIMEOUT))
+        await asyncio.sleep(0.1)
+    raise AssertionError(f"{server} does not become the leader")
+
+
+async def attempt(call: Any) -> Any:
+    """The result of a call; ``None`` while there is no leader."""
+    try:
+        return await call
+    except OUTAGE:
+        return None
+
+
+async def publish(js: Any, count: int) -> None:
+    for number in range(count):
+        while True:
+            if await attempt(js.publish("s.a", b"%d" % number)) is not None:
+                break
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.parametrize(("batch", "timeout"), [(1, LONG), (5, LONG), (1, None), (5, None)])
+async def test_leader_steps_down(
+    js_cluster: Cluster, connect: Connect, batch: int, timeout: float | None
+) -> None:
+    nc, sub = await begin(js_cluster, connect)
+    fetching = asyncio.ensure_future(sub.fetch(batch, timeout=timeout))
+    await waiting(sub, 1)
+    await lead(nc, sub, js_cluster.servers[2].name)
+    await publish(nc.jetstream(timeout=TIMEOUT), batch)
+    msgs = await within(fetching, ELECTION)
+    assert numbers(msgs)[:1] == [0]
+    if timeout is None:
+        assert len(msgs) == batch
+    assert nc._core.census()[1] == 0
+
+
+@pytest.mark.parametrize(("batch", "timeout"), [(1, LONG), (5, None)])
+async def test_leader_dies(
+    js_cluster: Cluster, connect: Connect, batch: int, timeout: float | None
+) -> None:
+    """The client stays connected to another server: only statuses and heartbeats can tell."""
+    nc, sub = await begin(js_cluster, connect)
+    fetching = asyncio.ensure_future(sub.fetch(batch, timeout=timeout))
+    await waiting(sub, 1)
+    await js_cluster.servers[0].akill()
+    await publish(nc.jetstream(timeout=TIMEOUT), batch)
+    msgs = await within(fetching, 2 * ELECTION)
+    assert numbers(msgs)[:1] == [0]
+    assert nc.stats["reconnects"] == 0
