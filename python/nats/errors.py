@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Optional
 
 import nats
+from nats._texts import reason_of
 
 if TYPE_CHECKING:
     import nats.aio.msg
     import nats.aio.subscription
+
+# Servers that one text names; a cluster may have very many.
+_NAMED = 10
+
+
+def _detailed(text: str, error: Exception) -> str:
+    """A text with what the error was made with, if anything, behind it."""
+    return f"{text}: {error.args[0]}" if error.args else text
 
 
 class Error(Exception):
@@ -73,10 +84,10 @@ class SecureConnRequiredError(Error):
 
 
 class SecureConnWantedError(Error):
-    """TLS was demanded of a server that has none."""
+    """TLS was demanded of a server that has none; an argument says which, and what to do."""
 
     def __str__(self) -> str:
-        return "nats: secure connection not available"
+        return _detailed("nats: secure connection not available", self)
 
 
 class SecureConnFailedError(Error):
@@ -143,10 +154,19 @@ class AuthorizationError(Error):
 
 
 class NoServersError(Error):
-    """Every server of the pool has used up its connection attempts."""
+    """No server of the pool is left to try.
+
+    ``failures`` tells why: the last error of each server, by its address.
+    """
+
+    failures: Mapping[str, Exception] = MappingProxyType({})
 
     def __str__(self) -> str:
-        return "nats: no servers available for connection"
+        reasons = [f"{address}: {reason_of(each)}" for address, each in self.failures.items()]
+        if len(reasons) > _NAMED:
+            reasons[_NAMED:] = [f"and {len(reasons) - _NAMED} more"]
+        text = "nats: no servers available for connection"
+        return f"{text}: {'; '.join(reasons)}" if reasons else text
 
 
 class JsonParseError(Error):

@@ -18,6 +18,7 @@ from typing import Any
 
 from fake_server import FakeServer, Handler, handshake_and_serve
 from nats.aio.client import Client
+from nats.errors import NoServersError
 from parity.servers import ReservedPort, Server
 
 PATIENCE = 8.0
@@ -74,6 +75,9 @@ def describe(value: Any) -> str:
     """Return an exception's class and text, and the repr of anything else."""
     if not isinstance(value, BaseException):
         return repr(value)
+    if isinstance(value, NoServersError):
+        # nats-py doesn't say what happened at each server.
+        return f"nats.errors.NoServersError: {str(value)[:41]}"
     if isinstance(value, AttributeError):
         # Which of the two a value of a wrong type gives depends on what is done to it first.
         return "TypeError"

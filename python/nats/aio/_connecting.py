@@ -7,12 +7,15 @@ import time
 from typing import TYPE_CHECKING, Any, ClassVar, Optional
 
 from nats import errors
+from nats._texts import reason_of
 
+from ._attempts import is_unreadable_file
 from ._drivers import DRIVERS, AsyncioDriver, Driver
 from ._info import parse_info
 from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle
 from ._options import connect_command
-from ._servers import WEBSOCKET, Srv
+from ._reports import connection_log, contained, default_error_callback, logger
+from ._servers import WEBSOCKET, Srv, address_of
 from ._types import PING_PROTO
 from ._waits import within
 
@@ -35,13 +38,13 @@ class Connecting(Lifecycle):
         :param goes_on: the client has been in service: its subscriptions and pending output wait
             for the next connection.
         """
+        self._attempts.clear()
         while True:
             try:
                 await self._select_next_server()
                 await self._process_connect_init()
                 self._native().release(self._subscribe_commands())
-                assert self._current_server
-                self._current_server.reconnects = 0
+                self._has_connected("connected")
                 self._start_tasks()
                 return
             except errors.NoServersError as error:
@@ -51,16 +54,58 @@ class Connecting(Lifecycle):
                 # Another attempt would not help.
                 raise
             except (OSError, errors.Error, asyncio.TimeoutError) as error:
-                self._err = error
-                await self._error_cb(error)
+                await self._first_attempt_failed(self._current_server, error, is_answer=True)
                 self._check_not_shut_down()
-                if not self.options["allow_reconnect"]:
-                    raise
                 if goes_on:
                     self._drop_link()
                 else:
                     await self._close(DISCONNECTED, False)
-                self._count_attempt(self._current_server)
+
+    async def _first_attempt_failed(
+        self, server: Optional[Srv], error: Exception, is_answer: bool
+    ) -> None:
+        """Counts and tells of an attempt that failed in `connect()`.
+
+        :param is_answer: the server was reached.
+        :raises Exception: no further attempt is made; it may be what `error_cb` raises.
+        """
+        self._note_attempt(server, error, is_answer)
+        await self._tell_attempt(server, error)
+        if is_unreadable_file(error):
+            # As malformed credentials: other servers want the same file.
+            raise error
+        once = not self.options["allow_reconnect"] or self.options["max_reconnect_attempts"] == 0
+        # Servers that a server has told of are for reconnecting.
+        pool = [server for server in self._server_pool if not (once and server.discovered)]
+        if self._attempts.are_over(pool, once):
+            self._err = final = self._attempts.final_error()
+            raise final
+
+    async def _tell_attempt(self, server: Optional[Srv], error: Exception) -> None:
+        """Tells `error_cb` of an attempt that failed, or writes one line to the log."""
+        if self._error_cb is default_error_callback and server is not None:
+            address, reason = address_of(server.uri), reason_of(error)
+            logger.warning("nats: connecting to %s failed: %s", address, reason)
+        else:
+            await self._error_cb(error)
+
+    def _has_connected(self, how: str) -> None:
+        """Notes that the handshake has succeeded.
+
+        :param how: word for the log.
+        """
+        server, info = self._current_server, self._server_info
+        assert server
+        server.reconnects = 0
+        self._attempts.succeeded(server)
+        connection_log.info(
+            "nats: %s to %s, server %s %s, client id %s",
+            how,
+            address_of(server.uri),
+            info.get("server_name") or info.get("server_id"),
+            info.get("version"),
+            self._client_id,
+        )
 
     def _subscribe_commands(self) -> bytes:
         """Replays the subscriptions, each with what is left of its auto-unsubscribe limit."""
@@ -85,25 +130,23 @@ class Connecting(Lifecycle):
         if self._native().is_shut_down():
             raise errors.ConnectionClosedError
 
-    def _count_attempt(self, server: Optional[Srv]) -> None:
-        if server is not None:
-            server.last_attempt = time.monotonic()
-            server.reconnects += 1
+    def _is_used_up(self, server: Srv) -> bool:
+        """Whether the server has failed more often than it may; it may always if negative."""
+        return 0 <= self.options["max_reconnect_attempts"] < server.reconnects
 
     async def _select_next_server(self) -> None:
         """Connects to the next server of the pool that can be reached.
 
         :raises nats.errors.NoServersError: all have used up their attempts.
         """
-        max_attempts = self.options["max_reconnect_attempts"]
         time_wait = self.options["reconnect_time_wait"]
         while True:
             if not self._server_pool:
                 self._current_server = None
-                raise errors.NoServersError
+                raise self._attempts.no_servers_error()
             now = time.monotonic()
             server = self._server_pool.pop(0)
-            if 0 < max_attempts < server.reconnects:
+            if self._is_used_up(server):
                 continue
             self._server_pool.append(server)
             if server.last_attempt is not None and now < server.last_attempt + time_wait:
@@ -113,16 +156,19 @@ class Connecting(Lifecycle):
             except errors.ConnectionClosedError:
                 raise
             except Exception as error:
-                self._count_attempt(server)
-                self._err = error
                 if self.is_reconnecting:
-                    await self._report(error)
+                    await self._attempt_failed(server, error)
                 else:
-                    # It may end `connect()`.
-                    await self._error_cb(error)
+                    await self._first_attempt_failed(server, error, is_answer=False)
                 continue
             self._current_server = server
             return
+
+    async def _attempt_failed(self, server: Optional[Srv], error: Exception) -> None:
+        """Counts and tells of an attempt that failed while reconnecting."""
+        self._note_attempt(server, error, is_answer=False)
+        with contained("nats: error callback failed"):
+            await self._tell_attempt(server, error)
 
     async def _connect_to_server(self, server: Srv) -> None:
         self._check_not_shut_down()
@@ -131,14 +177,21 @@ class Connecting(Lifecycle):
         link: Driver
         if server.uri.scheme in WEBSOCKET:
             link = self._websocket_link(server)
-        elif self._demands_tls(server):
+        elif self._forbids_plaintext(server):
             link = self._tls_link()
         else:
             link = DRIVERS[self._driver](self._native())
         await self._open_link(link, server)
 
-    def _demands_tls(self, server: Srv) -> bool:
+    def _forbids_plaintext(self, server: Srv) -> bool:
         """Whether this server is told nothing in the clear, whatever its INFO says."""
+        return bool(
+            self.options["tls_handshake_first"]
+            or (self._demands_tls(server) and not self.options.get("allow_plaintext"))
+        )
+
+    def _demands_tls(self, server: Srv) -> bool:
+        """Whether TLS was asked for, or is known of this server."""
         return (
             "tls" in self.options
             or self.options["tls_handshake_first"]
@@ -154,8 +207,8 @@ class Connecting(Lifecycle):
         from ._websocket import WebSocketDriver
 
         is_secure = server.uri.scheme == "wss"
-        if self._demands_tls(server) and not is_secure:
-            raise errors.SecureConnWantedError
+        if self._forbids_plaintext(server) and not is_secure:
+            raise _without_tls(server, "is a ws:// URL", "Use wss://")
         return WebSocketDriver(
             self._native(),
             self.options["ws_connection_headers"],
@@ -186,11 +239,10 @@ class Connecting(Lifecycle):
 
         :raises nats.errors.SecureConnWantedError: we demand it, and the server hasn't any.
         """
-        is_demanded = self._demands_tls(server)
-        if info.get("tls_required") or (is_demanded and info.get("tls_available")):
+        if info.get("tls_required") or (self._demands_tls(server) and info.get("tls_available")):
             return True
-        if is_demanded:
-            raise errors.SecureConnWantedError
+        if self._forbids_plaintext(server):
+            raise _without_tls(server, "has no TLS", "Configure TLS there, or leave that out")
         return False
 
     async def _start_tls(self, server: Srv) -> None:
@@ -273,3 +325,11 @@ class Connecting(Lifecycle):
                 raise errors.Error(f"nats: {value}")
             if kind == "ended":
                 raise value
+
+
+def _without_tls(server: Srv, what: str, remedy: str) -> errors.SecureConnWantedError:
+    return errors.SecureConnWantedError(
+        f"{address_of(server.uri)} {what}, but tls=, tls_handshake_first, a tls:// URL or an "
+        f"earlier connection asks for it; nothing was sent. {remedy}; allow_plaintext=True, or "
+        "FASTNATS_ALLOW_PLAINTEXT=1 in the environment, goes on without TLS"
+    )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from nats import errors
 
-from ._lifecycle import CLOSED, DRAINING_PUBS, DRAINING_SUBS, Lifecycle, contained
+from ._lifecycle import CLOSED, DRAINING_PUBS, DRAINING_SUBS, Lifecycle
+from ._reports import contained
 from ._waits import retrieve
 
 if TYPE_CHECKING:

@@ -7,31 +7,30 @@ rare, and nats-py's exact order of callbacks is easiest to keep in its own langu
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Generator
-from contextlib import contextmanager
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 from nats import errors
 from nats._core import Connection
+from nats._texts import reason_of
 from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE_CONNECTION
 
+from ._attempts import Attempts, is_refusal
 from ._credentials import Signing
 from ._drivers import Driver
 from ._info import parse_info
 from ._options import Options
-from ._servers import ReconnectToServerHandler, Srv, discovered_servers
+from ._reports import connection_log, contained, default_error_callback, logger
+from ._servers import ReconnectToServerHandler, Srv, address_of, discovered_servers
 from ._stats import Stats
 from ._types import Callback, ErrorCallback
 from ._unconnected import Unconnected
-from ._waits import is_being_cancelled, outcome, within
+from ._waits import outcome, within
 from .errors import ErrStaleConnection
 
 if TYPE_CHECKING:
     from .subscription import Subscription
-
-_logger = logging.getLogger("nats.aio.client")
 
 DISCONNECTED, CONNECTED, CLOSED, RECONNECTING, CONNECTING, DRAINING_SUBS, DRAINING_PUBS = range(7)
 
@@ -40,28 +39,6 @@ handling: ContextVar[object] = ContextVar("handling", default=None)
 
 # Seconds that close() gives pending output to leave.
 _CLOSE_LINGER = 2.0
-
-
-async def _default_error_callback(ex: Exception) -> None:
-    """Logs errors for which there is no `error_cb`."""
-    _logger.error("nats: encountered error", exc_info=ex)
-
-
-@contextmanager
-def contained(message: str) -> Generator[None, None, None]:
-    """Logs what a callback raises instead of passing it on.
-
-    So it does with the cancellation of something that the callback has waited for, but not with
-    that of the task in which it runs.
-    """
-    try:
-        yield
-    except asyncio.CancelledError as failure:
-        if is_being_cancelled():
-            raise
-        _logger.error(message, exc_info=failure)
-    except Exception as failure:
-        _logger.error(message, exc_info=failure)
 
 
 class Lifecycle:
@@ -88,8 +65,7 @@ class Lifecycle:
         self._reading_task: Optional[asyncio.Task[None]] = None
         self._ping_interval_task: Optional[asyncio.Task[None]] = None
         self._reconnection_task: Optional[asyncio.Task[None]] = None
-        self._is_in_disconnected_cb = False
-        self._is_in_connect = False
+        self._attempts = Attempts()
         self._set_callbacks(None, None, None, None, None, None)
         self._reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None
         self.options: dict[str, Any] = Options()
@@ -104,7 +80,7 @@ class Lifecycle:
         reconnected_cb: Optional[Callback],
         lame_duck_mode_cb: Optional[Callback],
     ) -> None:
-        self._error_cb: ErrorCallback = error_cb or _default_error_callback
+        self._error_cb: ErrorCallback = error_cb or default_error_callback
         self._disconnected_cb = disconnected_cb
         self._closed_cb = closed_cb
         self._discovered_server_cb = discovered_server_cb
@@ -235,7 +211,7 @@ class Lifecycle:
             except asyncio.CancelledError:
                 return
             except Exception as error:
-                _logger.error("nats: encountered error", exc_info=error)
+                logger.error("nats: encountered error", exc_info=error)
 
     async def _process_event(self, kind: str, value: Any) -> bool:
         """Handles one event; true if it has ended the connection."""
@@ -288,20 +264,32 @@ class Lifecycle:
         if STALE_CONNECTION in err_msg:
             await self._process_op_err(errors.StaleConnectionError())
             return True
-        if AUTHORIZATION_VIOLATION in err_msg:
-            self._err = errors.AuthorizationError()
-        else:
-            message = err_msg.strip("'")
-            error = errors.Error(f"nats: {message}")
-            self._err = error
-            if PERMISSIONS_ERR in message:
-                await self._report(error)
-                return False
+        message = err_msg.strip("'")
+        if is_refusal(message):
+            await self._process_refusal(message)
+            return True
+        error = errors.Error(f"nats: {message}")
+        self._err = error
+        if PERMISSIONS_ERR in message:
+            await self._report(error)
+            return False
         # `_close` cancels the reading task, unless it runs in it.
         self._reading_task = asyncio.get_running_loop().create_task(
             self._close_unasked(not self.is_connecting)
         )
         return True
+
+    async def _process_refusal(self, message: str) -> None:
+        """The credentials aren't valid any more; fresh ones may be."""
+        is_violation = AUTHORIZATION_VIOLATION in message
+        error = errors.AuthorizationError() if is_violation else errors.Error(f"nats: {message}")
+        link = self._link
+        if not self._attempts.was_of_use():
+            self._note_attempt(self._current_server, error, is_answer=True)
+        await self._report(error)
+        if self._link is link:
+            # Else the callback has called `connect()`.
+            await self._process_op_err(error)
 
     async def _ping_interval(self) -> None:
         """Sends keep-alive PINGs and notices when they stay unanswered."""
@@ -333,11 +321,44 @@ class Lifecycle:
         """The connection has failed: reconnect if that's allowed, else close."""
         if self.is_closed or self.is_reconnecting:
             return
+        self._log_disconnect(reason_of(error))
         if self.options["allow_reconnect"] and (self.is_connected or self.is_connecting):
             self._start_reconnecting()
         else:
             self._status = DISCONNECTED
             self._err = error
+            logger.error("nats: closed, as reconnecting isn't allowed: %s", reason_of(error))
+            await self._close_unasked()
+
+    def _log_disconnect(self, reason: str) -> None:
+        server = self._current_server
+        connection_log.info(
+            "nats: disconnected from %s: %s", server and address_of(server.uri), reason
+        )
+
+    def _note_attempt(self, server: Optional[Srv], error: Exception, is_answer: bool) -> None:
+        """Keeps why an attempt failed, and gives a server up that refuses the credentials again."""
+        self._err = error
+        if server is None:
+            return
+        server.last_attempt = time.monotonic()
+        server.reconnects += 1
+        self._attempts.note(server, error, is_answer)
+        if (
+            self._attempts.is_refused_again(server, error)
+            and not self.options.get("ignore_auth_error_abort")
+            and server in self._server_pool
+        ):
+            self._server_pool.remove(server)
+
+    async def _give_up(self, error: Exception) -> None:
+        """Closes for good because of an error, of which everybody is told first."""
+        self._err = error
+        logger.error("nats: giving up: %s", reason_of(error))
+        if self._error_cb is not default_error_callback:
+            await self._report(error)
+        if not self.is_connected:
+            # Else the callback has called `connect()`.
             await self._close_unasked()
 
     def _cancel(self, task: Optional[asyncio.Task[Any]]) -> None:
@@ -372,6 +393,7 @@ class Lifecycle:
         if link is not None:
             await link.wait_closed()
         if do_cbs:
+            connection_log.info("nats: closed")
             try:
                 if self._disconnected_cb is not None:
                     await self._disconnected_cb()
@@ -426,7 +448,7 @@ class Lifecycle:
         if (
             isinstance(core, Unconnected)
             # Two at once can't share a connection.
-            or self._is_in_connect
+            or self._attempts.is_in_connect
             or core.is_shut_down()
             or not core.in_own_process()
             or self._loop is not asyncio.get_running_loop()
@@ -435,7 +457,7 @@ class Lifecycle:
         self._status = CONNECTING
         core.hold()
         self._stop_tasks()
-        if not self._is_in_disconnected_cb:
+        if not self._attempts.is_in_disconnected_cb:
             # Else it looks who has connected when the callback, which may be the caller, returns.
             await self._end_reconnecting()
         self._drop_link()

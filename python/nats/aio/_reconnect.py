@@ -19,6 +19,7 @@ class Reconnecting(Connecting):
         """Leaves the current server and connects anew; does nothing while not connected."""
         if not self.is_connected or not self.options["allow_reconnect"]:
             return
+        self._log_disconnect("force_reconnect() was called")
         self._start_reconnecting(graceful=True)
 
     def _start_reconnecting(self, graceful: bool = False) -> None:
@@ -54,15 +55,17 @@ class Reconnecting(Connecting):
         # Acknowledgements of what the lost connection has sent will not come.
         core.fail_publishes(errors.ConnectionReconnectingError, False)
         self._err = None
-        self._is_in_disconnected_cb = True
+        self._attempts.is_in_disconnected_cb = True
         try:
             await self._call_back(self._disconnected_cb)
         finally:
-            self._is_in_disconnected_cb = False
+            self._attempts.is_in_disconnected_cb = False
         if self._status not in (RECONNECTING, DISCONNECTED):
             # Closed meanwhile, or somebody has called `connect()`, perhaps the callback.
             return
         self._status = RECONNECTING
+        if self._attempts.was_of_use():
+            self._attempts.clear()
         if not self.options.get("dont_randomize"):
             shuffle(self._server_pool)
         while True:
@@ -77,8 +80,7 @@ class Reconnecting(Connecting):
                 await self._call_back(self._reconnected_cb)
                 return
             except errors.NoServersError as error:
-                self._err = error
-                await self._close_unasked()
+                await self._give_up(error)
                 return
             except Exception as error:
                 # Whatever it was, a client that gave up trying would hang.
@@ -90,12 +92,10 @@ class Reconnecting(Connecting):
                 self._drop_link()
                 if self.is_connected:
                     self._status = RECONNECTING
-                self._err = error
-                await self._report(error)
+                await self._attempt_failed(self._current_server, error)
                 if self.is_closed:
                     return
                 self._status = RECONNECTING
-                self._count_attempt(self._current_server)
                 # An attempt may fail without having waited for anything, time after time.
                 await asyncio.sleep(0)
             except asyncio.CancelledError:
@@ -106,21 +106,16 @@ class Reconnecting(Connecting):
         self._stats.counters["reconnects"] += 1
         assert self._current_server
         self._current_server.did_connect = True
-        self._current_server.reconnects = 0
+        self._has_connected("reconnected")
         self._native().release(self._subscribe_commands())
         self._start_tasks()
         await self.flush()
 
     async def _connect_to_chosen_server(self, handler: ReconnectToServerHandler) -> bool:
         """Has `reconnect_to_server_handler` choose; false if that failed."""
-        max_attempts = self.options["max_reconnect_attempts"]
-        eligible = [
-            server
-            for server in self._server_pool
-            if max_attempts <= 0 or server.reconnects <= max_attempts
-        ]
+        eligible = [server for server in self._server_pool if not self._is_used_up(server)]
         if not eligible:
-            raise errors.NoServersError
+            raise self._attempts.no_servers_error()
         snapshot = [Server(uri=server.uri, reconnects=server.reconnects) for server in eligible]
         try:
             selected, delay = handler(snapshot, self._server_info.copy())

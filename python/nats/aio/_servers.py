@@ -139,6 +139,11 @@ def parse_server_uri(connect_url: str) -> ParseResult:
     return uri
 
 
+def address_of(uri: ParseResult) -> str:
+    """Host, port and path as the URL has them, without user and password."""
+    return uri.netloc.rpartition("@")[2] + uri.path.rstrip("/")
+
+
 def parse_server_option(servers: Union[str, List[str]]) -> List[Srv]:
     """The pool that the ``servers`` option describes."""
     if isinstance(servers, str):

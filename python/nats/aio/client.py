@@ -157,6 +157,9 @@ class Client(
         reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None,
         lame_duck_mode_cb: Optional[Callback] = None,
         skip_subject_validation: bool = False,
+        *,
+        ignore_auth_error_abort: bool = False,
+        allow_plaintext: bool = False,
     ) -> None:
         """Connects to the first server of the pool that takes the connection.
 
@@ -198,7 +201,12 @@ class Client(
         :param reconnect_to_server_handler: chooses the server of each reconnect attempt.
         :param skip_subject_validation: don't check subjects; a caller can then inject
             protocol lines.
-        :raises nats.errors.NoServersError: no attempt succeeded.
+        :param ignore_auth_error_abort: go on trying a server that has refused the credentials
+            twice in a row, which is given up otherwise.
+        :param allow_plaintext: go on in the clear where ``tls`` or a ``tls://`` URL asks for TLS
+            and the server has none, as nats-py does; so does ``FASTNATS_ALLOW_PLAINTEXT=1`` in
+            the environment.
+        :raises nats.errors.NoServersError: no attempt succeeded; its ``failures`` say why.
         :raises nats.errors.SecureConnWantedError: a server has no TLS although ``tls``,
             ``tls_handshake_first`` or a ``tls://`` URL asks for it; without reconnecting, as is
             ``ssl.SSLError`` for a handshake that fails.
@@ -262,6 +270,10 @@ class Client(
             self.options["tls"] = tls
         if tls_hostname:
             self.options["tls_hostname"] = tls_hostname
+        if ignore_auth_error_abort:
+            self.options["ignore_auth_error_abort"] = True
+        if allow_plaintext or os.environ.get("FASTNATS_ALLOW_PLAINTEXT") == "1":
+            self.options["allow_plaintext"] = True
         self._skip_subject_validation = skip_subject_validation
         self._flush_timeout = flush_timeout
         self._auth_configured = bool(
@@ -286,14 +298,14 @@ class Client(
         core.max_pending = pending_size
         core.set_skip_subject_validation(skip_subject_validation)
         self._choose_message_class()
-        self._is_in_connect = True
+        self._attempts.is_in_connect = True
         try:
             await self._first_connect(goes_on)
         except BaseException:
             self._abandon(for_good=not goes_on)
             raise
         finally:
-            self._is_in_connect = False
+            self._attempts.is_in_connect = False
 
     def _make_core(self) -> None:
         """Starts a native connection for this `connect()`."""

@@ -127,9 +127,6 @@ async def slow_error_callback(ctx: Context) -> None:
 async def errors_sent_by_the_server(ctx: Context) -> None:
     for text in (
         "Stale Connection",
-        "Authorization Violation",
-        "User Authentication Expired",
-        "Account Authentication Expired",
         "Maximum Connections Exceeded",
         "Slow Consumer",
         "Invalid Subject",

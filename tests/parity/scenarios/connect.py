@@ -14,14 +14,28 @@ FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 1}
 
 @scenario
 async def refused(ctx: Context) -> None:
-    for allow in (True, False):
-        nc = ctx.client()
-        options = {**ctx.callbacks(), **FAST, "allow_reconnect": allow}
-        url = ctx.reserve_port().url
-        connecting = nc.connect(url, max_reconnect_attempts=2, **options)
-        await ctx.attempt(f"connect, allow_reconnect={allow},", connecting)
-        ctx.say("last_error", nc.last_error)
-        ctx.say("closed", nc.is_closed, "connected", nc.is_connected, "servers", nc.servers)
+    nc = ctx.client()
+    url = ctx.reserve_port().url
+    connecting = nc.connect(url, max_reconnect_attempts=2, **ctx.callbacks(), **FAST)
+    await ctx.attempt("connect", connecting)
+    ctx.say("last_error", nc.last_error)
+    ctx.say("closed", nc.is_closed, "connected", nc.is_connected, "servers", nc.servers)
+
+
+@scenario(
+    start=False,
+    differs="without reconnecting a server is tried once; nats-py tries it as often as with it",
+    expected=[
+        "error_cb ConnectionRefusedError: [Errno 111] Connect call failed ('127.0.0.1', <port2>)",
+        "connect raises nats.errors.NoServersError: nats: no servers available for connection",
+        "closed False connected False",
+    ],
+)
+async def refused_without_reconnecting(ctx: Context) -> None:
+    nc = ctx.client()
+    options = {**ctx.callbacks(), **FAST, "allow_reconnect": False, "max_reconnect_attempts": 2}
+    await ctx.attempt("connect", nc.connect(ctx.reserve_port().url, **options))
+    ctx.say("closed", nc.is_closed, "connected", nc.is_connected)
 
 
 @scenario
@@ -168,7 +182,14 @@ async def error_callback_that_raises_aborts(ctx: Context) -> None:
     )
 
 
-@scenario
+@scenario(
+    differs="an attempt that failed takes one line, which names the server, and no traceback",
+    expected=[
+        "nats.aio.client WARNING nats: connecting to 127.0.0.1:<port2> failed: [Errno 111] "
+        "Connect call failed ('127.0.0.1', <port2>) None",
+        "connected to 127.0.0.1:<port1>",
+    ],
+)
 async def default_error_callback_logs(ctx: Context) -> None:
     class Recorder(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:

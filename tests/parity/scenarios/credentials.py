@@ -64,6 +64,22 @@ async def forms(ctx: Context) -> None:
             }.items()
         },
     )
+
+
+NO_SUCH_FILE = "FileNotFoundError: [Errno 2] No such file or directory: '<directory>/missing'"
+
+
+@scenario(
+    start=False,
+    differs="a file that is missing is still missing at the next attempt",
+    expected=[
+        f"error_cb {NO_SUCH_FILE}",
+        f"missing, again raises {NO_SUCH_FILE}",
+        f"connected False closed False last {NO_SUCH_FILE}",
+    ],
+)
+async def missing_though_reconnecting_is_allowed(ctx: Context) -> None:
+    _, files = await start(ctx)
     await try_each(ctx, {"missing, again": {"user_credentials": files.missing, **RETRY}})
 
 

@@ -112,7 +112,35 @@ async def not_valid_from_the_start(ctx: Context) -> None:
     await refused(ctx, "revoked, again", user, **watched, **RETRY)
 
 
-@scenario(start=False)
+NONE_LEFT = "nats.errors.NoServersError: nats: no servers available for connection"
+
+
+@scenario(
+    start=False,
+    differs="nats-py closes; the client comes back with fresh credentials, if there are any",
+    expected=[
+        *(
+            line
+            for reason, refusal in (
+                ("revoked", "Authorization Violation"),
+                ("expired", "User Authentication Expired"),
+            )
+            for line in (
+                f"error_cb nats.errors.Error: nats: user authentication {reason}",
+                "disconnected_cb",
+                f"error_cb nats.errors.Error: nats: '{refusal}'",
+                f"error_cb nats.errors.Error: nats: '{refusal}'",
+                f"error_cb {NONE_LEFT}",
+                "disconnected_cb",
+                "closed_cb",
+                f"connected False closed True last {NONE_LEFT}",
+                "waiting raises nats.errors.ConnectionClosedError: nats: connection closed",
+                "publish raises nats.errors.ConnectionClosedError: nats: connection closed",
+            )
+        ),
+        "other connected True closed False",
+    ],
+)
 async def not_valid_any_more(ctx: Context) -> None:
     operator = await start(ctx)
     kept = await enter(ctx, operator.user(), **FAST)

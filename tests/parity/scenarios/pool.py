@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from fake_server import FakeConnection
+from nats import errors
 from nats.aio.client import Client
 from parity.harness import Context, scenario, settle
 
@@ -44,7 +45,8 @@ async def replaced_after_a_failure(ctx: Context) -> None:
 @scenario(start=False)
 async def replaced_while_connected(ctx: Context) -> None:
     async with ctx.fake_server() as one, ctx.fake_server() as two:
-        nc = await ctx.connect([one.url, two.url], **FAST)
+        watched = ctx.callbacks(ignore=(errors.NoServersError,))
+        nc = await ctx.connect([one.url, two.url], **watched, **FAST)
         await one.connections[0].send_info(connect_urls=["10.0.0.1:4222"])
         await settle(nc)
         show(ctx, nc, "at first")
@@ -116,7 +118,8 @@ async def replaced_while_reconnecting(ctx: Context) -> None:
 
 @scenario
 async def emptied_while_reconnecting(ctx: Context) -> None:
-    nc = await ctx.connect(**{**ctx.callbacks(once=True), **FAST})
+    watched = ctx.callbacks(once=True, ignore=(errors.NoServersError,))
+    nc = await ctx.connect(**{**watched, **FAST})
     ctx.server.kill()
     await ctx.until_said("error_cb ConnectionRefusedError")
     nc.set_server_pool([])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from nats import errors
 from nats.aio.client import Client
 from parity.harness import Context, scenario, settle
 
@@ -13,7 +14,8 @@ FAST = {"reconnect_time_wait": 0.1, "connect_timeout": 1}
 
 
 async def watched(ctx: Context, *servers: str, **options: Any) -> Client:
-    callbacks = ctx.callbacks(once=True)
+    # See `the_final_error`.
+    callbacks = ctx.callbacks(once=True, ignore=(errors.NoServersError,))
     return await ctx.connect(list(servers) or None, **{**callbacks, **FAST, **options})
 
 
@@ -140,9 +142,27 @@ async def giving_up(ctx: Context) -> None:
     await ctx.attempt("next_msg", sub.next_msg())
 
 
+@scenario(
+    differs="nats-py doesn't tell that it gives up",
+    expected=[
+        "error_cb nats.errors.NoServersError: nats: no servers available for connection",
+        "disconnected_cb",
+        "closed_cb",
+    ],
+)
+async def the_final_error(ctx: Context) -> None:
+    watched = ctx.callbacks(ignore=(errors.UnexpectedEOF, ConnectionRefusedError))
+    await ctx.connect(**watched, max_reconnect_attempts=1, reconnect_time_wait=0.02)
+    ctx.server.kill()
+    await ctx.until_said("disconnected_cb")
+    ctx.lines.clear()
+    await ctx.until_said("closed_cb")
+
+
 @scenario
 async def number_of_attempts(ctx: Context) -> None:
-    nc = await ctx.connect(max_reconnect_attempts=3, reconnect_time_wait=0.02)
+    watched = ctx.callbacks(ignore=(errors.NoServersError,))
+    nc = await ctx.connect(**watched, max_reconnect_attempts=3, reconnect_time_wait=0.02)
     ctx.server.kill()
     await ctx.until_said("closed_cb")
     ctx.say("closed", nc.is_closed)
@@ -213,7 +233,7 @@ async def frozen_server_without_reconnect(ctx: Context) -> None:
 @scenario(config='authorization { user: "a", password: "b" }')
 async def credentials_changed(ctx: Context) -> None:
     # Refused until the server is back; reset if it closes before it has read everything.
-    ignore = (ConnectionRefusedError, ConnectionResetError)
+    ignore = (ConnectionRefusedError, ConnectionResetError, errors.NoServersError)
     options = ctx.callbacks(once=True, ignore=ignore)
     options.update(user="a", password="b", max_reconnect_attempts=6, reconnect_time_wait=0.15)
     nc = await ctx.connect(**options)

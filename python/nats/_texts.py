@@ -1,0 +1,13 @@
+"""Words that texts of errors and log lines are made of."""
+
+from __future__ import annotations
+
+import asyncio
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, for the middle of a sentence."""
+    text = str(error).removeprefix("nats: ")
+    if not text and isinstance(error, asyncio.TimeoutError):
+        return "timed out"
+    return text or type(error).__name__
