@@ -132,7 +132,7 @@ class Connecting(Lifecycle):
 
     def _is_used_up(self, server: Srv) -> bool:
         """Whether the server has failed more often than it may; it may always if negative."""
-        return 0 <= self.options["max_reconnect_attempts"] < server.reconnects
+        return bool(0 <= self.options["max_reconnect_attempts"] < server.reconnects)
 
     async def _select_next_server(self) -> None:
         """Connects to the next server of the pool that can be reached.

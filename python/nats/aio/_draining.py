@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING
 
 from nats import errors
@@ -43,7 +44,8 @@ class Draining(Lifecycle):
 
     async def _drain(self) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self.options["drain_timeout"]
+        timeout = self.options["drain_timeout"]
+        deadline = loop.time() + (math.inf if timeout is None else timeout)
         subs = list(self._subs.values())
         drained = asyncio.gather(*(loop.create_task(self._drain_subscription(sub)) for sub in subs))
         drained.add_done_callback(retrieve)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from typing import Any, Optional
+from urllib.parse import unquote
 
 from nats import errors
 from nats._core import __version__
@@ -98,5 +99,5 @@ def _credentials(options: dict[str, Any], server: Optional[Srv]) -> dict[str, An
     if uri.username is None:
         return {}
     if uri.password is None:
-        return {"auth_token": uri.username}
-    return {"user": uri.username, "pass": uri.password}
+        return {"auth_token": unquote(uri.username)}
+    return {"user": unquote(uri.username), "pass": unquote(uri.password)}

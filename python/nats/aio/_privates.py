@@ -14,6 +14,7 @@ from nats import errors
 from nats._core import Connection, SubscriptionCore
 
 from ._lifecycle import Lifecycle
+from ._option_types import whole
 from ._servers import parse_server_uri
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ class ClientPrivates(Lifecycle):
 
     @_max_pending_size.setter
     def _max_pending_size(self, value: int) -> None:
-        self._core.max_pending = value
+        self._core.max_pending = whole(value)
 
     @property
     def _pending_data_size(self) -> int:

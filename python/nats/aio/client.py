@@ -33,6 +33,7 @@ from . import _types
 from ._credentials import Signing, signing_of_credentials, signing_of_seed
 from ._draining import Draining
 from ._message_class import MessageClass
+from ._option_types import MOST_MESSAGES, check_option_types, whole
 from ._options import check_callbacks
 from ._privates import ClientPrivates
 from ._reconnect import Reconnecting
@@ -212,8 +213,10 @@ class Client(
             ``ssl.SSLError`` for a handshake that fails.
         :raises nats.errors.InvalidUserCredentialsError: a seed or credentials file is malformed.
         :raises nats.errors.InvalidCallbackTypeError: a callback isn't a coroutine function.
+        :raises TypeError: an option is of a wrong type.
         :raises nats.errors.Error: a URL or option that can't be used.
         """
+        check_option_types(locals())
         check_callbacks(
             error_cb,
             disconnected_cb,
@@ -243,7 +246,6 @@ class Client(
             self._signing = signing_of_seed(nkeys_seed, nkeys_seed_str)
         if isinstance(inbox_prefix, str):
             inbox_prefix = inbox_prefix.encode()
-        assert isinstance(inbox_prefix, bytes)
         self._inbox_prefix = bytearray(inbox_prefix)
 
         self.options.update(
@@ -295,7 +297,7 @@ class Client(
                 self._core.shut_down()
             self._make_core()
         core = self._native()
-        core.max_pending = pending_size
+        core.max_pending = whole(pending_size)
         core.set_skip_subject_validation(skip_subject_validation)
         self._choose_message_class()
         self._attempts.is_in_connect = True
@@ -411,7 +413,8 @@ class Client(
         self._native().send_subscribe(sub._subject, sub._queue or "", sub._id, limit)
 
     async def _send_unsubscribe(self, sid: int, limit: int = 0) -> None:
-        self._native().send_unsubscribe(sid, max(limit, 0))
+        if limit <= MOST_MESSAGES:
+            self._native().send_unsubscribe(sid, max(whole(limit), 0))
 
     async def rtt(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> float:
         """Returns the seconds that a PING/PONG round trip takes.

@@ -14,6 +14,7 @@ from nats._core import SubscriptionCore
 from nats._spellings import CallableInt, CallableStr
 from nats.aio.msg import Msg
 
+from ._option_types import MOST_MESSAGES, whole
 from ._privates import SubscriptionPrivates
 from ._unconnected import Unconnected, UnconnectedSubscription
 from ._waits import is_being_cancelled
@@ -67,18 +68,11 @@ class Subscription(SubscriptionPrivates):
         self._future = future
         self._closed = False
         self._is_request_mux = conn._is_request_handler(cb)
+        limits = whole(pending_msgs_limit), whole(pending_bytes_limit)
         if isinstance(conn._core, Unconnected):
-            limits = pending_msgs_limit, pending_bytes_limit
             self._core = cast("SubscriptionCore", UnconnectedSubscription(conn, *limits))
         else:
-            self._core = SubscriptionCore(
-                conn._core,
-                id,
-                pending_msgs_limit,
-                pending_bytes_limit,
-                self._is_request_mux,
-                future,
-            )
+            self._core = SubscriptionCore(conn._core, id, *limits, self._is_request_mux, future)
         # A future takes one message, and the server is to know that.
         self._max_msgs = max_msgs if future is None else 1
         # What had been received when the server last began to count; `None` before it did.
@@ -143,7 +137,8 @@ class Subscription(SubscriptionPrivates):
 
     @_max_msgs.setter
     def _max_msgs(self, value: int) -> None:
-        self._core.max_msgs = max(value, 0)
+        limit = max(whole(value), 0)
+        self._core.max_msgs = limit if limit <= MOST_MESSAGES else 0
 
     @property
     def _pending_msgs_limit(self) -> int:
@@ -151,7 +146,7 @@ class Subscription(SubscriptionPrivates):
 
     @_pending_msgs_limit.setter
     def _pending_msgs_limit(self, value: int) -> None:
-        self._core.msgs_limit = value
+        self._core.msgs_limit = whole(value)
 
     @property
     def _pending_bytes_limit(self) -> int:
@@ -159,7 +154,7 @@ class Subscription(SubscriptionPrivates):
 
     @_pending_bytes_limit.setter
     def _pending_bytes_limit(self, value: int) -> None:
-        self._core.bytes_limit = value
+        self._core.bytes_limit = whole(value)
 
     async def next_msg(self, timeout: Optional[float] = 1.0) -> Msg:
         """Waits for the next message.

@@ -96,7 +96,7 @@ async def what_the_client_says_about_itself(ctx: Context) -> None:
         "token and lone user": {"user": "u", "token": "t"},
         "empty": {"user": "", "password": ""},
     }
-    prefixes = {"u in url": "u@", "u:p in url": "u:p@", "quoted": "a%40b:c%3Ad@", "no user": ":p@"}
+    prefixes = {"u in url": "u@", "u:p in url": "u:p@", "no user": ":p@"}
     cases.update({label: {"prefix": prefix} for label, prefix in prefixes.items()})
 
     async def handle(client: FakeConnection) -> None:
@@ -113,6 +113,19 @@ async def what_the_client_says_about_itself(ctx: Context) -> None:
             for own in ("lang", "version"):
                 ctx.say(own, type(sent.pop(own)).__name__)
             ctx.say(label, sorted(sent.items()))
+
+
+@scenario(
+    start=False,
+    differs="what is quoted in a URL means what it stands for",
+    expected=["a@b c:d None", "None None e/f"],
+)
+async def quoted_user_info(ctx: Context) -> None:
+    async with ctx.fake_server() as server:
+        for user_info in ("a%40b:c%3Ad", "e%2Ff"):
+            await ctx.connect(f"nats://{user_info}@{server.host}:{server.port}")
+            sent = server.connections[-1].connect_options
+            ctx.say(*(str(sent.get(name)) for name in ("user", "pass", "auth_token")))
 
 
 @scenario(start=False)
