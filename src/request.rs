@@ -82,10 +82,14 @@ pub enum ReplyKind {
     AsyncAck(Py<AckWindow>),
     /// The entry of a key-value bucket in it is the result, where there is one.
     Entry(Py<EntryShape>),
+    /// It comes another way than by the shared inbox.
+    Elsewhere,
 }
 
 /// A request on its way.
 pub struct Pending {
+    /// As the caller gave it: a reference costs less than a copy.
+    pub subject: Py<PyAny>,
     pub future: Py<PyAny>,
     pub deadline: Option<DeadlineKey>,
     pub kind: ReplyKind,
@@ -130,10 +134,15 @@ impl Requests {
     }
 
     fn take_publishes(&mut self, wanted: impl Fn(u64, &Py<AckWindow>) -> bool) -> Vec<Pending> {
-        let is_wanted = |token: &u64, pending: &mut Pending| match &pending.kind {
-            ReplyKind::AsyncAck(window) => wanted(*token, window),
+        self.take_where(|token, pending| match &pending.kind {
+            ReplyKind::AsyncAck(window) => wanted(token, window),
             _ => false,
-        };
+        })
+    }
+
+    /// Takes out requests in the order in which they were made.
+    pub fn take_where(&mut self, is_wanted: impl Fn(u64, &Pending) -> bool) -> Vec<Pending> {
+        let is_wanted = |token: &u64, pending: &mut Pending| is_wanted(*token, pending);
         let mut taken: Vec<_> = self.entries.extract_if(is_wanted).collect();
         taken.sort_unstable_by_key(|(token, _)| *token);
         taken.into_iter().map(|(_, pending)| pending).collect()
@@ -157,11 +166,12 @@ impl Requests {
 
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         self.entries.values().try_for_each(|pending| {
+            visit.call(&pending.subject)?;
             visit.call(&pending.future)?;
             match &pending.kind {
                 ReplyKind::AsyncAck(window) => visit.call(window),
                 ReplyKind::Entry(shape) => visit.call(shape),
-                ReplyKind::Message | ReplyKind::Ack => Ok(()),
+                ReplyKind::Message | ReplyKind::Ack | ReplyKind::Elsewhere => Ok(()),
             }
         })
     }

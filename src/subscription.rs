@@ -112,6 +112,12 @@ impl Consumer {
         Ok(true)
     }
 
+    /// Wakes everybody who waits, with or without a message.
+    pub fn release_waiters(&self, py: Python<'_>, connection: &Connection) -> PyResult<()> {
+        let waiters = std::mem::take(&mut *lock(&self.waiters));
+        waiters.into_iter().try_for_each(|waiter| self.release(py, connection, waiter).map(drop))
+    }
+
     /// A message has been dealt with.
     fn finish(&self, py: Python<'_>) -> PyResult<()> {
         self.subscription.count_finished();
@@ -338,10 +344,7 @@ impl SubscriptionCore {
     /// Ends all waiting, now and later. Messages that are there stay.
     fn stop(&self, py: Python<'_>) -> PyResult<()> {
         self.stopped.store(true, Relaxed);
-        let waiters = std::mem::take(&mut *lock(&self.consumer.waiters));
-        for waiter in waiters {
-            self.consumer.release(py, self.connection.get(), waiter)?;
-        }
+        self.consumer.release_waiters(py, self.connection.get())?;
         self.consumer.stop_fetches(py, self.connection.get())?;
         // What is queued may never be handled.
         self.consumer.release_joiners(py)

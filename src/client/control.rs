@@ -10,9 +10,10 @@ use pyo3::types::{PyBytes, PyString};
 
 use super::Connection;
 use super::waits::Reply;
-use crate::bridge::{calls, resolve};
+use crate::bridge::{calls, reject, resolve};
 use crate::connection::dispatch::Mail;
 use crate::connection::{Backlog, Event, lock};
+use crate::errors::TimeoutError;
 use crate::jetstream::push::Notice;
 use crate::message::wire_text;
 use crate::protocol::{Frame, encode};
@@ -135,27 +136,39 @@ impl Connection {
     }
 
     /// Drops what a connection that is over has left. What is known of messages stays: reports
-    /// of dropped ones and of gaps.
-    fn clear_events(&self) {
+    /// of dropped ones and of gaps. Who waited for a PONG that has come gets it.
+    fn clear_events(&self, py: Python<'_>) -> PyResult<()> {
         let mut control = lock(&self.control);
-        let keep = |event: &ControlEvent| {
-            let keep = event.is_about_messages();
-            if !keep {
+        let mut answered = Vec::new();
+        let mut drop_stale = |events: &mut VecDeque<ControlEvent>| {
+            for event in std::mem::take(events) {
+                if event.is_about_messages() {
+                    events.push_back(event);
+                    continue;
+                }
                 event.settle(&self.shared.backlog);
+                if let ControlEvent::Pong(Some(future)) = event {
+                    answered.push(future);
+                }
             }
-            keep
         };
-        control.passed_over.retain(keep);
-        control.events.retain(keep);
+        let Control { events, passed_over, .. } = &mut *control;
+        drop_stale(passed_over);
+        drop_stale(events);
         control.busy = false;
+        drop(control);
+        answered.iter().try_for_each(|future| resolve(future.bind(py), true))
     }
 
-    /// Sends PING behind everything pending; `future` is resolved by its PONG. Does nothing
-    /// while no connection is in service.
+    /// Sends PING behind everything pending; `future` is resolved by its PONG. While no
+    /// connection is in service nobody is asked, and the future times out at once.
     fn ping(&self, py: Python<'_>, future: Option<Py<PyAny>>, direct: bool) -> PyResult<()> {
         self.check_process()?;
         if !self.shared.outbox.append_in_service(|out| out.extend_from_slice(encode::PING)) {
-            return Ok(());
+            return match future {
+                Some(future) => reject(future.bind(py), TimeoutError::new_err(())),
+                None => Ok(()),
+            };
         }
         lock(&self.control).pongs.push_back(Pinger { future, direct });
         self.write_out(py)

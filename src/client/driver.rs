@@ -11,7 +11,7 @@ use pyo3::types::PyBytes;
 
 use super::Connection;
 use super::dial::DialedLink;
-use crate::bridge::{Doorbell, calls, reject};
+use crate::bridge::{Doorbell, calls};
 use crate::connection::link::Reading;
 use crate::connection::{Event, Link, LinkEnd, link, lock};
 use crate::errors;
@@ -121,7 +121,7 @@ impl Connection {
         if self.in_own_process() {
             self.shared.attach();
         }
-        self.forget_pongs(py)?;
+        self.forget_pongs(py.get_type::<errors::TimeoutError>().as_any())?;
         if let Some(link) = dropped {
             self.unwatch(py, &link)?;
         }
@@ -327,15 +327,5 @@ impl Connection {
             self.shared.notice_room();
         }
         Ok(())
-    }
-
-    /// PONGs that a lost connection owed will never come: their futures time out at once.
-    fn forget_pongs(&self, py: Python<'_>) -> PyResult<()> {
-        let forgotten = std::mem::take(&mut lock(&self.control).pongs);
-        self.pings_outstanding.store(0, Relaxed);
-        forgotten
-            .iter()
-            .filter_map(|pinger| pinger.future.as_ref())
-            .try_for_each(|future| reject(future.bind(py), errors::TimeoutError::new_err(())))
     }
 }

@@ -7,6 +7,7 @@
 mod control;
 mod dial;
 mod driver;
+mod failing;
 mod publish;
 mod waits;
 

@@ -29,14 +29,16 @@ impl Connection {
         lock(&self.requests).prefix = prefix;
     }
 
-    /// Makes room for a reply: `(reply subject, future, token)`. The future fails with
+    /// Makes room for the reply to a request to `subject`: `(reply subject, future, token)`. The future fails with
     /// `TimeoutError` after `timeout` seconds, never if that is `None`.
     fn open_request<'py>(
         slf: &Bound<'py, Self>,
+        subject: &Bound<'py, PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<(String, Bound<'py, PyAny>, u64)> {
         let future = slf.get().create_future(slf.py())?;
-        let (inbox, token) = Self::expect_reply(slf, timeout, &future, ReplyKind::Message)?;
+        let (inbox, token) =
+            Self::expect_reply(slf, subject, timeout, &future, ReplyKind::Message)?;
         Ok((inbox, future, token))
     }
 
@@ -105,12 +107,14 @@ impl Connection {
     /// Makes room for a reply that `future` is to get: `(reply subject, token)`.
     pub fn expect_reply(
         slf: &Bound<'_, Self>,
+        subject: &Bound<'_, PyAny>,
         timeout: Option<f64>,
         future: &Bound<'_, PyAny>,
         kind: ReplyKind,
     ) -> PyResult<(String, u64)> {
         let this = slf.get();
         let (token, inbox) = lock(&this.requests).add(|token| Pending {
+            subject: subject.clone().unbind(),
             future: future.clone().unbind(),
             deadline: timeout
                 .map(|timeout| lock(&this.deadlines).add(timeout, Expiring::Request(token))),
@@ -132,7 +136,7 @@ impl Connection {
     ) -> PyResult<(u64, Option<Py<PyAny>>)> {
         let this = slf.get();
         let waits = !matches!(kind, ReplyKind::AsyncAck(_));
-        let (inbox, token) = Self::expect_reply(slf, timeout, future, kind)?;
+        let (inbox, token) = Self::expect_reply(slf, subject, timeout, future, kind)?;
         let sent = Self::send_message(slf, subject, payload, &inbox, headers);
         let sent = sent.and_then(|room| {
             if waits {
@@ -202,7 +206,9 @@ impl Connection {
             Reply::Message(message) => message.py(),
         };
         let result = match (&pending.kind, reply) {
-            (ReplyKind::Message, Reply::Frame(py, frame)) => self.factory().make(py, frame, None),
+            (ReplyKind::Message | ReplyKind::Elsewhere, Reply::Frame(py, frame)) => {
+                self.factory().make(py, frame, None)
+            }
             (ReplyKind::Ack | ReplyKind::AsyncAck(_), Reply::Frame(py, frame)) => {
                 acks::from_frame(py, &frame)
             }
@@ -216,9 +222,10 @@ impl Connection {
             (ReplyKind::Ack | ReplyKind::AsyncAck(_), Reply::Message(message)) => {
                 acks::from_message(message)
             }
-            (ReplyKind::Message | ReplyKind::Entry(_), Reply::Message(message)) => {
-                Ok(message.clone())
-            }
+            (
+                ReplyKind::Message | ReplyKind::Entry(_) | ReplyKind::Elsewhere,
+                Reply::Message(message),
+            ) => Ok(message.clone()),
         };
         let Some(future) = self.close_request(py, Some(pending))? else { return Ok(()) };
         match result {

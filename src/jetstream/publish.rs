@@ -1,12 +1,10 @@
 //! Publishing to a stream: requests whose reply is an acknowledgement.
 
-use std::collections::HashSet;
-
 use pyo3::intern;
 use pyo3::prelude::*;
 
 use super::window::AckWindow;
-use crate::bridge::{calls, reject};
+use crate::bridge::reject;
 use crate::client::Connection;
 use crate::errors::TimeoutError;
 use crate::request::ReplyKind;
@@ -61,11 +59,12 @@ impl Connection {
     fn open_publish(
         slf: &Bound<'_, Self>,
         window: &Bound<'_, AckWindow>,
+        subject: &Bound<'_, PyAny>,
         future: &Bound<'_, PyAny>,
         granted: bool,
     ) -> PyResult<(String, u64)> {
         let kind = ReplyKind::AsyncAck(window.clone().unbind());
-        let opened = Self::expect_reply(slf, None, future, kind)?;
+        let opened = Self::expect_reply(slf, subject, None, future, kind)?;
         window.get().open(granted);
         Ok(opened)
     }
@@ -84,18 +83,5 @@ impl Connection {
             }
         }
         Ok(self.newest_request())
-    }
-
-    /// Fails the asynchronous publishes whose acknowledgement can't come any more: all that the
-    /// lost connection had written, or (`all`) every one.
-    fn fail_publishes(&self, py: Python<'_>, error: &Bound<'_, PyAny>, all: bool) -> PyResult<()> {
-        let unsent = if all { HashSet::new() } else { self.unsent_requests() };
-        for pending in self.take_async_publishes(&unsent) {
-            if let Some(future) = self.close_request(py, Some(pending))? {
-                let error = PyErr::from_value(calls::call0(error)?);
-                reject(future.bind(py), error)?;
-            }
-        }
-        Ok(())
     }
 }

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 from nats import errors
 from nats._core import Connection
 from nats._texts import reason_of
-from nats.protocol.parser import AUTHORIZATION_VIOLATION, PERMISSIONS_ERR, STALE_CONNECTION
+from nats.protocol.parser import AUTHORIZATION_VIOLATION, STALE_CONNECTION
 
 from ._attempts import Attempts, is_refusal
 from ._credentials import Signing
@@ -22,6 +24,7 @@ from ._drivers import Driver
 from ._info import parse_info
 from ._options import Options
 from ._reports import connection_log, contained, default_error_callback, logger
+from ._server_errors import Violation, is_passing, text_of, violation_of
 from ._servers import ReconnectToServerHandler, Srv, address_of, discovered_servers
 from ._stats import Stats
 from ._types import Callback, ErrorCallback
@@ -145,6 +148,9 @@ class Lifecycle:
     async def flush(self, timeout: int = 10) -> None:
         raise AssertionError("Client implements this")
 
+    def _fail_violation(self, violation: Violation, error: Callable[[], Exception]) -> None:
+        raise AssertionError("Requests implements this")
+
     def _drop_link(self, graceful: bool = False) -> None:
         link, self._link = self._link, None
         if link is not None:
@@ -218,7 +224,7 @@ class Lifecycle:
         if kind == "info":
             await self._process_info(parse_info(value))
         elif kind == "err":
-            return await self._process_err(value.lower())
+            return await self._process_err(value)
         elif kind == "pong":
             if value is not None and not value.done():
                 value.set_result(True)
@@ -261,18 +267,22 @@ class Lifecycle:
 
     async def _process_err(self, err_msg: str) -> bool:
         """Handles an `-ERR`; true if it ends the connection."""
-        if STALE_CONNECTION in err_msg:
-            await self._process_op_err(errors.StaleConnectionError())
+        text = text_of(err_msg)
+        if is_refusal(text):
+            await self._process_refusal(text)
             return True
-        message = err_msg.strip("'")
-        if is_refusal(message):
-            await self._process_refusal(message)
-            return True
-        error = errors.Error(f"nats: {message}")
+        is_stale = text.startswith(STALE_CONNECTION)
+        error = errors.StaleConnectionError() if is_stale else errors.Error(f"nats: {text}")
         self._err = error
-        if PERMISSIONS_ERR in message:
-            await self._report(error)
+        violation = violation_of(err_msg)
+        if violation is not None:
+            self._fail_violation(violation, partial(errors.Error, str(error)))
+        await self._report(error)
+        if is_passing(text):
             return False
+        if is_stale:
+            await self._process_op_err(error)
+            return True
         # `_close` cancels the reading task, unless it runs in it.
         self._reading_task = asyncio.get_running_loop().create_task(
             self._close_unasked(not self.is_connecting)
@@ -379,6 +389,8 @@ class Lifecycle:
                 sub._leave_consumer()
         self._status = CLOSED
         self._stop_tasks()
+        if isinstance(core, Connection):
+            core.fail_waits(errors.ConnectionClosedError)
         try:
             await self._end_reconnecting()
             # Lets the cancelled tasks end.
@@ -417,7 +429,8 @@ class Lifecycle:
         self._subs.clear()
         self._drop_link(graceful=True)
         if isinstance(self._core, Connection):
-            self._core.fail_publishes(errors.ConnectionClosedError, True)
+            # What was published while pending output left.
+            self._core.fail_waits(errors.ConnectionClosedError)
             if for_good:
                 self._core.shut_down()
 
@@ -461,7 +474,7 @@ class Lifecycle:
             # Else it looks who has connected when the callback, which may be the caller, returns.
             await self._end_reconnecting()
         self._drop_link()
-        core.fail_publishes(errors.ConnectionReconnectingError, False)
+        core.fail_written_publishes(errors.ConnectionReconnectingError)
         return True
 
     def _abandon(self, for_good: bool) -> None:

@@ -53,7 +53,7 @@ class Reconnecting(Connecting):
         self._stop_tasks()
         self._drop_link()
         # Acknowledgements of what the lost connection has sent will not come.
-        core.fail_publishes(errors.ConnectionReconnectingError, False)
+        core.fail_written_publishes(errors.ConnectionReconnectingError)
         self._err = None
         self._attempts.is_in_disconnected_cb = True
         try:

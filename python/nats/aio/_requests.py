@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats import errors
@@ -10,8 +10,8 @@ from nats._core import Connection, check_publish_subject
 from nats.nuid import NUID
 
 from ._publish import Publishing
+from ._server_errors import Violation
 from ._types import DEFAULT_INBOX_PREFIX, NO_RESPONDERS_STATUS
-from ._waits import within
 from .msg import Msg
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class Requests(Publishing):
     ) -> Msg:
         await self._open_request_inbox()
         core = self._native()
-        inbox, future, token = core.open_request(timeout)
+        inbox, future, token = core.open_request(subject, timeout)
 
         async def send() -> None:
             # Through the attribute: an application's own `publish` sees requests, too.
@@ -130,25 +130,47 @@ class Requests(Publishing):
 
     async def _request_old_style(self, subject: str, payload: bytes, timeout: float = 1) -> Msg:
         inbox = self.new_inbox()
-        future: asyncio.Future[Msg] = asyncio.get_running_loop().create_future()
-        sub = await self.subscribe(inbox, future=future, max_msgs=1)
-
-        async def exchange() -> Msg:
-            await self.publish(subject, payload, reply=inbox)
-            return await future
-
+        core = self._native()
+        future, token = core.open_wait(subject, timeout)
         try:
-            msg = await within(exchange(), timeout)
-        except BaseException as error:
-            future.cancel()
-            if not self.is_closed and not self.is_draining:
-                await sub.unsubscribe()
-            if isinstance(error, asyncio.TimeoutError):
-                raise errors.TimeoutError from None
-            raise
+            sub = await self.subscribe(inbox, future=future, max_msgs=1)
+            try:
+                await self._send_within(self.publish(subject, payload, reply=inbox), future)
+                msg: Msg = await future
+            except BaseException:
+                future.cancel()
+                if not self.is_closed and not self.is_draining:
+                    await sub.unsubscribe()
+                raise
+        finally:
+            core.forget_request(token)
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
             raise errors.NoRespondersError
         return msg
+
+    def _fail_violation(self, violation: Violation, error: Callable[[], Exception]) -> None:
+        """Fails what waits for something that the server's refusal keeps from coming.
+
+        :param error: makes the exception.
+        """
+        kind, subject = violation
+        core = self._native()
+        if kind == "publish":
+            core.fail_requests_to(subject, error)
+            return
+        prefix = self._resp_sub_prefix
+        is_inbox = prefix is not None and subject == f"{prefix.decode()}*"
+        if kind == "reply":
+            core.fail_request_at(subject, error)
+        elif is_inbox:
+            core.fail_inbox(error)
+            # The next request asks again: permissions change.
+            self._resp_sub_prefix = None
+        for sub in list(self._subs.values()):
+            if sub._subject == subject and (is_inbox or sub._future is not None):
+                if sub._future is not None and not sub._future.done():
+                    sub._future.set_exception(error())
+                sub._end()
 
     def new_inbox(self) -> str:
         """Returns a subject that nobody else uses, for replies."""

@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
-from typing import TYPE_CHECKING, Any, Optional, cast
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, cast
 
 import nats
 from nats import errors
@@ -191,9 +191,17 @@ class Subscription(SubscriptionPrivates):
             if self._conn.is_closed:
                 raise errors.ConnectionClosedError
             if core.stopped:
-                # Unsubscribed: nothing will come, but the caller has asked for that long.
-                await asyncio.sleep(max(remaining or 0.0, 0.0))
-                raise errors.TimeoutError
+                await self._wait_in_vain(remaining or 0.0)
+
+    async def _wait_in_vain(self, timeout: float) -> NoReturn:
+        """Unsubscribed: nothing will come, but the caller has asked for that long."""
+        core = self._conn._native()
+        future, token = core.open_wait("", timeout)
+        try:
+            await future
+            raise errors.TimeoutError
+        finally:
+            core.forget_request(token)
 
     async def _ready(self, timeout: Optional[float] = None) -> None:
         """Waits until a message can be popped, or the subscription has stopped."""
@@ -250,6 +258,9 @@ class Subscription(SubscriptionPrivates):
                 # Nor does a connection that is gone bring another one.
                 if self._conn._link is link:
                     raise
+            except errors.ConnectionClosedError:
+                # What has come is all.
+                pass
             flushed = True
             if self._is_in_handler():
                 self._end_later(self._end_when_handled())

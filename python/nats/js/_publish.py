@@ -163,7 +163,7 @@ class Publishing(JetStreamManager):
         if granted:
             await self._wait_for_slot(wait_stall)
         future = AckFuture()
-        inbox, token = core.open_publish(window, future, granted)
+        inbox, token = core.open_publish(window, subject, future, granted)
         future._core = core
         future._token = token
         if self._swept is not core:

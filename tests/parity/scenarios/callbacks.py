@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from typing import Any
 
 from parity.harness import Context, scenario, settle
@@ -18,7 +19,22 @@ authorization {
 USER = {"user": "a", "password": "b"}
 
 
-@scenario(config=PERMISSIONS)
+@scenario(
+    config=PERMISSIONS,
+    differs="subjects and groups lose their case; a request that is refused waits for its timeout",
+    expected=[
+        'error_cb nats.errors.Error: nats: permissions violation for publish to "secret.Thing"',
+        'last_error nats.errors.Error: nats: permissions violation for publish to "secret.Thing"',
+        'error_cb nats.errors.Error: nats: permissions violation for subscription to "hidden"',
+        "error_cb nats.errors.Error: nats: permissions violation for "
+        'subscription to "Q.a" using queue "Group"',
+        "b'x' connected True {'in_msgs': 1, 'out_msgs': 2, 'in_bytes': 1, "
+        "'out_bytes': 2, 'reconnects': 0, 'errors_received': 0}",
+        "registered 3 False",
+        'error_cb nats.errors.Error: nats: permissions violation for publish to "secret.x"',
+        'request raises nats.errors.Error: nats: permissions violation for publish to "secret.x"',
+    ],
+)
 async def permissions(ctx: Context) -> None:
     nc = await ctx.connect(**USER)
     sub = await nc.subscribe("open")
@@ -123,13 +139,75 @@ async def slow_error_callback(ctx: Context) -> None:
     await ctx.until_said("end", 2)
 
 
-@scenario(start=False)
+@scenario(
+    start=False,
+    differs="error_cb doesn't hear of errors that end the connection",
+    expected=[
+        "server says Stale Connection",
+        "error_cb nats.errors.StaleConnectionError: nats: stale connection",
+        "disconnected_cb",
+        "reconnected_cb",
+        "last_error None connected True False",
+        "0 1",
+        "disconnected_cb",
+        "closed_cb",
+        "server says Authorization Violation",
+        "error_cb nats.errors.AuthorizationError: nats: authorization failed",
+        "disconnected_cb",
+        "closed_cb",
+        "last_error nats.errors.AuthorizationError: nats: authorization failed "
+        "connected False True",
+        "0 0",
+        "server says User Authentication Expired",
+        "error_cb nats.errors.Error: nats: user authentication expired",
+        "disconnected_cb",
+        "closed_cb",
+        "last_error nats.errors.Error: nats: user authentication expired connected False True",
+        "0 0",
+        "server says Account Authentication Expired",
+        "error_cb nats.errors.Error: nats: account authentication expired",
+        "disconnected_cb",
+        "closed_cb",
+        "last_error nats.errors.Error: nats: account authentication expired connected False True",
+        "0 0",
+        "server says Maximum Connections Exceeded",
+        "error_cb nats.errors.Error: nats: maximum connections exceeded",
+        "disconnected_cb",
+        "closed_cb",
+        "last_error nats.errors.Error: nats: maximum connections exceeded connected False True",
+        "0 0",
+        "server says Slow Consumer",
+        "error_cb nats.errors.Error: nats: slow consumer",
+        "disconnected_cb",
+        "closed_cb",
+        "last_error nats.errors.Error: nats: slow consumer connected False True",
+        "0 0",
+        "server says Unknown Protocol Operation",
+        "error_cb nats.errors.Error: nats: unknown protocol operation",
+        "disconnected_cb",
+        "closed_cb",
+        "last_error nats.errors.Error: nats: unknown protocol operation connected False True",
+        "0 0",
+        "server says Permissions Violation for Publish to FOO",
+        "error_cb nats.errors.Error: nats: permissions violation for publish to foo",
+        "last_error nats.errors.Error: nats: permissions violation for publish "
+        "to foo connected True False",
+        "0 0",
+        "disconnected_cb",
+        "closed_cb",
+        "server says maximum payload violation",
+        "error_cb nats.errors.Error: nats: maximum payload violation",
+        "disconnected_cb",
+        "closed_cb",
+        "last_error nats.errors.Error: nats: maximum payload violation connected False True",
+        "0 0",
+    ],
+)
 async def errors_sent_by_the_server(ctx: Context) -> None:
     for text in (
         "Stale Connection",
         "Maximum Connections Exceeded",
         "Slow Consumer",
-        "Invalid Subject",
         "Unknown Protocol Operation",
         "Permissions Violation for Publish to FOO",
         "maximum payload violation",
@@ -144,6 +222,36 @@ async def errors_sent_by_the_server(ctx: Context) -> None:
             ctx.say("last_error", nc.last_error, "connected", nc.is_connected, nc.is_closed)
             ctx.say(nc.stats["errors_received"], nc.stats["reconnects"])
             await nc.close()
+
+
+@scenario(
+    start=False,
+    differs="the client closes, although the server goes on",
+    expected=[
+        "server says Invalid Subject",
+        "error_cb nats.errors.Error: nats: invalid subject",
+        "last_error nats.errors.Error: nats: invalid subject connected True False",
+        "server says Invalid Publish Subject",
+        "error_cb nats.errors.Error: nats: invalid publish subject",
+        "last_error nats.errors.Error: nats: invalid publish subject connected True False",
+        "server says maximum subscriptions exceeded",
+        "error_cb nats.errors.Error: nats: maximum subscriptions exceeded",
+        "last_error nats.errors.Error: nats: maximum subscriptions exceeded connected True False",
+    ],
+)
+async def errors_after_which_the_server_goes_on(ctx: Context) -> None:
+    def heard(times: int) -> bool:
+        return sum(line.startswith(("error_cb", "closed_cb")) for line in ctx.lines) >= times
+
+    for number, text in enumerate(
+        ("Invalid Subject", "Invalid Publish Subject", "maximum subscriptions exceeded"), 1
+    ):
+        async with ctx.fake_server() as server:
+            ctx.say("server says", text)
+            nc = await ctx.connect(server.url, reconnect_time_wait=0.02)
+            await server.connections[0].write(f"-ERR '{text}'\r\n".encode())
+            await ctx.until("the client has heard of it", functools.partial(heard, number))
+            ctx.say("last_error", nc.last_error, "connected", nc.is_connected, nc.is_closed)
 
 
 @scenario(start=False)

@@ -40,8 +40,25 @@ async def update(ctx: Context, operator: Operator, jwt: str) -> None:
         ctx.say("refused", answer.data)
 
 
-@scenario(start=False)
-async def permissions_and_limits(ctx: Context) -> None:
+@scenario(
+    start=False,
+    differs="a request that is refused waits for its timeout",
+    expected=[
+        'error_cb nats.errors.Error: nats: permissions violation for subscription to "closed.a"',
+        "error_cb nats.errors.Error: nats: permissions violation for "
+        'subscription to "open.not.b" using queue "workers"',
+        'error_cb nats.errors.Error: nats: permissions violation for publish to "closed.b"',
+        'error_cb nats.errors.Error: nats: permissions violation for publish to "open.not.c"',
+        'error_cb nats.errors.Error: nats: permissions violation for publish to "closed.d"',
+        'request raises nats.errors.Error: nats: permissions violation for publish to "closed.d"',
+        "kept [True, True] connected True closed False",
+        'last nats.errors.Error: nats: permissions violation for publish to "closed.d"',
+        "next_msg raises nats.errors.TimeoutError: nats: timeout",
+        "unsubscribe gives None",
+        "b'come in' 3",
+    ],
+)
+async def permissions_on_publishing_and_subscribing(ctx: Context) -> None:
     operator = await start(ctx)
     allowed = {"allow": ["open.>", "_INBOX.>"], "deny": ["open.not.>"]}
     user = operator.user(permissions={"pub": allowed, "sub": allowed})
@@ -64,15 +81,35 @@ async def permissions_and_limits(ctx: Context) -> None:
     sub = await nc.subscribe("open.a")
     await nc.publish("open.a", b"come in")
     ctx.say((await sub.next_msg(timeout=5)).data, len(nc._subs))
-    await limits(ctx, operator)
 
 
-async def limits(ctx: Context, operator: Operator) -> None:
+@scenario(
+    start=False,
+    differs="the client closes, although the server goes on; error_cb doesn't hear of either",
+    expected=[
+        "error_cb nats.errors.Error: nats: maximum subscriptions exceeded",
+        "connected True closed False last nats.errors.Error: nats: maximum subscriptions exceeded",
+        "disconnected_cb",
+        "closed_cb",
+        "max_payload 1048576",
+        "publish gives None",
+        "error_cb nats.errors.Error: nats: maximum payload violation",
+        "disconnected_cb",
+        "closed_cb",
+        "connected False closed True last nats.errors.Error: nats: maximum payload violation",
+    ],
+)
+async def limits(ctx: Context) -> None:
+    operator = await start(ctx)
     nc = await enter(ctx, operator.user(permissions={"subs": 2}), **FAST)
     for number in range(3):
         await nc.subscribe(f"a.{number}")
-    await ctx.until_said("closed_cb")
+    await ctx.until(
+        "the client has heard of it",
+        lambda: any(line.startswith(("error_cb", "closed_cb")) for line in ctx.lines),
+    )
     ctx.say(state(nc), "last", nc.last_error)
+    await nc.close()
     # The server tells of this limit only when it is exceeded.
     nc = await enter(ctx, operator.user(permissions={"payload": 10}), **FAST)
     ctx.say("max_payload", nc.max_payload)

@@ -176,7 +176,14 @@ async def inbox_prefix(ctx: Context) -> None:
         await ctx.attempt(f"prefix {prefix}", ctx.connect(inbox_prefix=prefix))
 
 
-@scenario
+@scenario(
+    differs="requests wait out their timeout",
+    expected=[
+        "disconnected_cb",
+        "closed_cb",
+        "request raises nats.errors.ConnectionClosedError: nats: connection closed",
+    ],
+)
 async def waiting_while_the_client_closes(ctx: Context) -> None:
     nc = await ctx.connect()
     await nc.subscribe("silent")
