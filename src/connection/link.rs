@@ -7,17 +7,19 @@
 
 use std::any::Any;
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::dispatch::{Event, LinkEnd, Shared};
 use super::outbox::Written;
+use super::socket::Socket;
 use super::{lock, runtime, try_lock};
 use crate::protocol::{Parser, ProtocolError, ServerOp};
 
@@ -25,8 +27,8 @@ use crate::protocol::{Parser, ProtocolError, ServerOp};
 const MAX_BATCH: usize = 1024;
 /// A read of the loop's thread that brings more than this is the start of a flood.
 const FLOOD_BYTES: usize = 24 * 1024;
-/// How often the I/O thread checks that the loop's thread still reads. Far below the
-/// server's patience with an unanswered PING.
+/// How long after something has arrived the I/O thread looks whether the loop's thread still
+/// reads. Far below the server's patience with an unanswered PING.
 const WATCH: Duration = Duration::from_millis(500);
 /// How long data may lie unread before the I/O thread concludes that the loop is blocked.
 const GRACE: Duration = Duration::from_millis(20);
@@ -53,7 +55,7 @@ struct Input {
 }
 
 struct Inner {
-    socket: TcpStream,
+    socket: Socket,
     shared: Arc<Shared>,
     epoch: u64,
     /// Of the process that it was made in.
@@ -78,7 +80,7 @@ impl Link {
         let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         let inner = Arc::new(Inner {
-            socket: stream.into_std()?,
+            socket: Socket::new(stream.into_std()?),
             epoch: shared.attach(),
             generation: runtime::generation(),
             shared,
@@ -115,7 +117,7 @@ impl Link {
         }
         // Held by the I/O thread for a last read of its own: the loop will call again.
         let Some(mut input) = try_lock(&inner.input) else { return Reading::Continue };
-        let read = contain(|| inner.read_once(&mut input, |buffer| (&inner.socket).read(buffer)));
+        let read = contain(|| inner.read_once(&mut input, |buffer| (&*inner.socket).read(buffer)));
         match read {
             Ok(0) => Reading::Continue,
             Ok(bytes) if bytes > FLOOD_BYTES => {
@@ -184,7 +186,7 @@ enum Task {
 impl Inner {
     fn write_now(&self) {
         let outbox = &self.shared.outbox;
-        match outbox.try_write(self.epoch, |bytes| (&self.socket).write(bytes)) {
+        match outbox.try_write(self.epoch, |bytes| (&*self.socket).write(bytes)) {
             Ok(Written::All | Written::Detached) => self.shared.notice_room(),
             // The writer task sees an error again and reports it.
             Ok(Written::Blocked | Written::Busy) | Err(_) => outbox.wake.notify_one(),
@@ -273,16 +275,33 @@ impl Inner {
         loop {
             if self.reader.load(Ordering::Acquire) == reader::THREAD {
                 self.read_while_on_thread().await?;
-                continue;
+            } else {
+                self.watch().await;
             }
-            let reads = self.loop_reads.load(Ordering::Relaxed);
-            let _ = tokio::time::timeout(WATCH, self.takeover.notified()).await;
+        }
+    }
+
+    /// Sees to it that somebody reads what arrives next, if the loop's thread doesn't.
+    async fn watch(&self) {
+        self.wait_for_input().await;
+        let reads = self.loop_reads.load(Ordering::Relaxed);
+        let _ = tokio::time::timeout_at(next_look(), self.takeover.notified()).await;
+        if self.is_left_unread(reads) {
+            tokio::time::sleep(GRACE).await;
             if self.is_left_unread(reads) {
-                tokio::time::sleep(GRACE).await;
-                if self.is_left_unread(reads) {
-                    self.reader.store(reader::THREAD, Ordering::Release);
-                }
+                self.reader.store(reader::THREAD, Ordering::Release);
             }
+        }
+    }
+
+    /// Sleeps until something arrives, or reading is left to the I/O thread. Where the runtime
+    /// can't take the socket, a look now and then has to do.
+    async fn wait_for_input(&self) {
+        let Ok(socket) = self.socket.register() else { return };
+        tokio::select! {
+            // Not used up: `watch` must not wait either then.
+            () = self.takeover.notified() => self.takeover.notify_one(),
+            _ = socket.readable() => {}
         }
     }
 
@@ -294,20 +313,24 @@ impl Inner {
     }
 
     async fn read_while_on_thread(&self) -> Result<(), LinkEnd> {
-        let socket = self.register().map_err(LinkEnd::Io)?;
+        let socket = self.socket.register().map_err(LinkEnd::Io)?;
         loop {
-            socket.readable().await.map_err(LinkEnd::Io)?;
+            let mut ready = socket.readable().await.map_err(LinkEnd::Io)?;
             if self.reader.load(Ordering::Acquire) != reader::THREAD {
                 return Ok(());
             }
-            self.read_once(&mut lock(&self.input), |buffer| socket.try_read(buffer))?;
+            self.read_once(&mut lock(&self.input), |buffer| {
+                ready
+                    .try_io(|socket| (&**socket.get_ref()).read(buffer))
+                    .unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
+            })?;
         }
     }
 
     async fn write(&self) -> Result<(), LinkEnd> {
         let outbox = &self.shared.outbox;
         loop {
-            match outbox.write(self.epoch, |bytes| (&self.socket).write(bytes)) {
+            match outbox.write(self.epoch, |bytes| (&*self.socket).write(bytes)) {
                 Ok(Written::Detached) => return Ok(()),
                 Ok(Written::All | Written::Busy) => {
                     self.shared.notice_room();
@@ -320,22 +343,28 @@ impl Inner {
     }
 
     async fn write_while_blocked(&self) -> io::Result<()> {
-        let socket = self.register()?;
+        let socket = self.socket.register()?;
         loop {
             self.shared.notice_room();
-            socket.writable().await?;
-            let written = self.shared.outbox.write(self.epoch, |bytes| socket.try_write(bytes))?;
+            let mut ready = socket.writable().await?;
+            let written = self.shared.outbox.write(self.epoch, |bytes| {
+                ready
+                    .try_io(|socket| (&**socket.get_ref()).write(bytes))
+                    .unwrap_or_else(|_| Err(io::ErrorKind::WouldBlock.into()))
+            })?;
             if written != Written::Blocked {
                 return Ok(());
             }
         }
     }
+}
 
-    /// The socket under a descriptor of its own, known to the runtime. Made only while the I/O
-    /// thread has to wait for the socket, so that in light traffic arriving data doesn't wake it.
-    fn register(&self) -> io::Result<tokio::net::TcpStream> {
-        tokio::net::TcpStream::from_std(self.socket.try_clone()?)
-    }
+/// When the I/O thread next looks after its connections: together, so that it wakes once for all.
+fn next_look() -> Instant {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let soonest = FIRST.elapsed() + WATCH / 2;
+    let looks = soonest.as_millis() / WATCH.as_millis() + 1;
+    *FIRST + WATCH * u32::try_from(looks).unwrap_or(u32::MAX)
 }
 
 /// Runs what handles received bytes; a panic in it ends the connection and nothing else.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use loom::thread;
 
 use super::bell::{Bell, Ring};
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Written};
 use super::subscription::Subscription;
 use super::sync::atomic::{AtomicUsize, Ordering};
 use super::sync::{Mutex, lock};
@@ -204,5 +204,62 @@ fn a_publisher_that_waits_for_room_is_released() {
         let at_once = outbox.take_room_notice(0);
         let later = writer.join().unwrap();
         assert!(at_once ^ later, "once, and not never");
+    });
+}
+
+#[test]
+fn urgent_output_is_counted_once() {
+    loom::model(|| {
+        let outbox = Arc::new(Outbox::default());
+        outbox.attach();
+        let other = {
+            let outbox = Arc::clone(&outbox);
+            thread::spawn(move || outbox.attach())
+        };
+        outbox.append_urgent(b"CONNECT {}\r\n");
+        let epoch = other.join().unwrap();
+        outbox.take(epoch);
+        assert_eq!(outbox.size(), 0, "nothing is pending");
+    });
+}
+
+#[test]
+fn the_size_of_the_output_never_turns_negative() {
+    loom::model(|| {
+        let outbox = Arc::new(Outbox::default());
+        let epoch = outbox.attach();
+        let writer = {
+            let outbox = Arc::clone(&outbox);
+            thread::spawn(move || {
+                outbox.write(epoch, |bytes| Ok(bytes.len())).unwrap();
+                assert!(outbox.size() < 1000, "{} bytes are said to be pending", outbox.size());
+            })
+        };
+        outbox.append_urgent(b"CONNECT {}\r\n");
+        writer.join().unwrap();
+    });
+}
+
+#[test]
+fn output_for_a_blocked_socket_is_written_by_the_writer_task() {
+    loom::model(|| {
+        let outbox = Arc::new(Outbox::default());
+        let epoch = outbox.attach();
+        outbox.release(b"");
+        outbox.append(|out| out.extend_from_slice(b"PUB a 0\r\n\r\n"));
+        let blocked = |_: &[u8]| Err(std::io::ErrorKind::WouldBlock.into());
+        assert_eq!(outbox.write(epoch, blocked).unwrap(), Written::Blocked);
+        let writer = {
+            let outbox = Arc::clone(&outbox);
+            thread::spawn(move || outbox.write(epoch, |bytes| Ok(bytes.len())).unwrap())
+        };
+        outbox.append(|out| out.extend_from_slice(b"PUB b 0\r\n\r\n"));
+        let publisher = outbox.try_write(epoch, |bytes| Ok(bytes.len())).unwrap();
+        assert_eq!(writer.join().unwrap(), Written::All);
+        if matches!(publisher, Written::Blocked | Written::Busy) {
+            // As it says, it has woken the writer task.
+            outbox.write(epoch, |bytes| Ok(bytes.len())).unwrap();
+        }
+        assert_eq!(outbox.size(), 0, "output is left and nobody writes it");
     });
 }

@@ -9,6 +9,7 @@ pub mod dispatch;
 pub mod link;
 pub mod outbox;
 pub mod runtime;
+pub mod socket;
 pub mod stats;
 pub mod subscription;
 pub mod sync;

@@ -69,6 +69,9 @@ pub struct Outbox {
     size: AtomicUsize,
     /// Writing stops while a publisher waits for less than this many bytes.
     room_wanted: AtomicBool,
+    /// The socket has taken no more: until the writer task has waited for it, another attempt
+    /// would be a system call for nothing.
+    blocked: AtomicBool,
     /// Wakes the writer task.
     pub wake: Notify,
 }
@@ -80,6 +83,7 @@ impl Default for Outbox {
             writer: Mutex::default(),
             size: AtomicUsize::new(0),
             room_wanted: AtomicBool::new(false),
+            blocked: AtomicBool::new(false),
             wake: Notify::new(),
         }
     }
@@ -103,7 +107,9 @@ impl Outbox {
 
     /// Appends a command that goes out ahead of all pending ones.
     pub fn append_urgent(&self, command: &[u8]) {
-        lock(&self.pending).urgent.extend_from_slice(command);
+        let mut pending = lock(&self.pending);
+        pending.urgent.extend_from_slice(command);
+        // Under the lock, as everywhere: a writer must not subtract what hasn't been added.
         self.size.fetch_add(command.len(), Ordering::Relaxed);
     }
 
@@ -182,12 +188,16 @@ impl Outbox {
         self.write_locked(&mut writer, epoch, write)
     }
 
-    /// As [`Outbox::write`], unless another thread is at it.
+    /// As [`Outbox::write`], unless another thread is at it or the socket is known to be blocked.
+    /// What is left then is the writer task's, which has to be woken.
     pub fn try_write(
         &self,
         epoch: u64,
         write: impl FnMut(&[u8]) -> io::Result<usize>,
     ) -> io::Result<Written> {
+        if self.blocked.load(Ordering::Relaxed) {
+            return Ok(Written::Blocked);
+        }
         match try_lock(&self.writer) {
             Some(mut writer) => self.write_locked(&mut writer, epoch, write),
             None => Ok(Written::Busy),
@@ -203,6 +213,7 @@ impl Outbox {
         if writer.epoch != epoch {
             return Ok(Written::Detached);
         }
+        self.blocked.store(false, Ordering::Relaxed);
         loop {
             if writer.written == writer.buffer.len() && !self.refill(writer) {
                 return Ok(Written::All);
@@ -214,6 +225,7 @@ impl Outbox {
                     self.size.fetch_sub(written, Ordering::Relaxed);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked.store(true, Ordering::Relaxed);
                     return Ok(Written::Blocked);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -275,6 +287,7 @@ impl Outbox {
         writer.buffer = Vec::new();
         writer.written = 0;
         writer.epoch += 1;
+        self.blocked.store(false, Ordering::Relaxed);
         self.size.store(pending.commands.len(), Ordering::Relaxed);
         writer.epoch
     }

@@ -57,6 +57,45 @@ fn continues_where_the_socket_blocked() {
 }
 
 #[test]
+fn a_blocked_socket_is_left_to_the_writer_task() {
+    let (outbox, epoch) = attached();
+    outbox.release(b"");
+    let attempts = std::cell::Cell::new(0);
+    let blocked = |_: &[u8]| {
+        attempts.set(attempts.get() + 1);
+        Err(io::ErrorKind::WouldBlock.into())
+    };
+    for _ in 0..1000 {
+        publish(&outbox, b"x");
+        assert_eq!(outbox.try_write(epoch, blocked).unwrap(), Written::Blocked);
+    }
+    assert_eq!(attempts.get(), 1, "one attempt shows that the socket is blocked");
+    assert_eq!(outbox.write(epoch, blocked).unwrap(), Written::Blocked);
+    assert_eq!(outbox.try_write(epoch, blocked).unwrap(), Written::Blocked);
+    assert_eq!(attempts.get(), 2, "only the writer task tries again");
+    let mut sink = Vec::new();
+    assert_eq!(outbox.write(epoch, socket(100_000, &mut sink)).unwrap(), Written::All);
+    assert_eq!(sink.len(), 1000 * b"PUB s 1\r\nx\r\n".len());
+    publish(&outbox, b"y");
+    assert_eq!(outbox.try_write(epoch, socket(1000, &mut sink)).unwrap(), Written::All);
+}
+
+#[test]
+fn a_new_connection_is_not_blocked_by_the_old_one() {
+    let (outbox, epoch) = attached();
+    outbox.release(b"");
+    publish(&outbox, b"x");
+    assert_eq!(outbox.write(epoch, socket(0, &mut Vec::new())).unwrap(), Written::Blocked);
+    let next = outbox.attach();
+    outbox.release(b"");
+    // The old one still comes by.
+    assert_eq!(outbox.write(epoch, socket(1000, &mut Vec::new())).unwrap(), Written::Detached);
+    let mut sink = Vec::new();
+    assert_eq!(outbox.try_write(next, socket(1000, &mut sink)).unwrap(), Written::All);
+    assert_eq!(sink, b"PUB s 1\r\nx\r\n");
+}
+
+#[test]
 fn a_new_connection_gets_what_the_old_one_left() {
     let (outbox, old) = attached();
     outbox.release(b"");
