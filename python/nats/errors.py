@@ -177,7 +177,7 @@ class JsonParseError(Error):
 
 
 class MaxPayloadError(Error):
-    """A payload larger than the server accepts (``Client.max_payload`` bytes)."""
+    """Headers and payload are larger than the server accepts (``Client.max_payload`` bytes)."""
 
     def __str__(self) -> str:
         return "nats: maximum payload exceeded"

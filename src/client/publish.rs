@@ -231,6 +231,10 @@ impl Connection {
                 let mut block = std::mem::take(&mut *lock(&self.header_scratch));
                 block.clear();
                 encode_headers(headers, &mut block)?;
+                // The server counts them, too, and hangs up on a publisher of more.
+                if block.len() + payload.len() > self.max_payload.load(Relaxed) {
+                    return Err(MaxPayloadError::new_err(()));
+                }
                 let waiting = outbox.append(|out| {
                     encode::publish(out, subject.as_bytes(), reply.as_bytes(), &block, payload);
                 });

@@ -11,6 +11,7 @@ from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Server
 from proxy import Proxy
+from waiting import Events
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -370,3 +371,34 @@ async def test_an_interrupted_publish_does_not_stop_the_next_ones(
         await nc.publish("data", b"%d" % number)
         while (await sub.next_msg(5)).data != b"%d" % number:
             pass
+
+
+async def test_headers_count_for_the_largest_payload(connect: Connect) -> None:
+    headers = {"Key": "value"}
+    # As the server counts them: the line in front and the empty one behind included.
+    overhead = len(b"NATS/1.0\r\nKey: value\r\n\r\n")
+    with Server(jetstream=True, config="max_payload: 1024") as server:
+        events = Events()
+        nc = await connect(server, **events.callbacks)
+        js = nc.jetstream()
+        await js.add_stream(name="S", subjects=["s"])
+        kv = await js.create_key_value(bucket="B")
+        sub = await nc.subscribe("a")
+        largest, too_large = bytes(1024 - overhead), bytes(1024 - overhead + 1)
+        for attempt in (
+            lambda: nc.publish("a", too_large, headers=headers),
+            lambda: nc.request("a", too_large, headers=headers),
+            lambda: js.publish("s", too_large, headers=headers),
+            lambda: js.publish_async("s", too_large, headers=headers),
+            # With a header that tells the expected revision.
+            lambda: kv.update("key", bytes(1024 - 10), 0),
+        ):
+            with pytest.raises(errors.MaxPayloadError):
+                await attempt()
+        await nc.publish("a", largest, headers=headers)
+        msg = await sub.next_msg(TIMEOUT)
+        assert (msg.data, msg.headers) == (largest, headers)
+        await js.publish("s", largest, headers=headers)
+        assert (await js.stream_info("S")).state.messages == 1
+        await nc.flush()
+        assert (events.names, events.errors) == ([], [])

@@ -38,7 +38,7 @@ class Publishing(Lifecycle):
         :param headers: names and values; names must be RFC 7230 tokens.
         :raises nats.errors.BadSubjectError: a subject is empty or holds blanks.
         :raises nats.errors.BadHeaderError: a header name isn't a token.
-        :raises nats.errors.MaxPayloadError: the server wouldn't take a payload of this size.
+        :raises nats.errors.MaxPayloadError: headers and payload are larger than the server takes.
         :raises nats.errors.ConnectionClosedError: the client is closed.
         :raises nats.errors.ConnectionDrainingError: the client is about to close.
         :raises nats.errors.OutboundBufferLimitError: disconnected, and no room to buffer.
