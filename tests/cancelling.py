@@ -9,7 +9,7 @@ from typing import Any
 
 from waiting import eventually, within
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 # More turns of the loop than any of the operations needs on an idle machine.
 TURNS = range(14)
 

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import pytest
 from nats.embedded import Cluster, Server
 
-CLOSE_TIMEOUT = 5.0
+CLOSE_TIMEOUT = 30.0
 
 
 class HasUrl(Protocol):

@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Any
 
-READ_TIMEOUT = 10.0
+READ_TIMEOUT = 30.0
 
 
 class ClientGone(ConnectionError):

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 # Seconds that a call may take by itself, and more that a busy machine may add.
 TIMEOUT = 2.0
-GRACE = 1.0
+GRACE = 10.0
 FETCH_TIMEOUT = 0.5
 FETCH_HEARTBEAT = 0.2
 HEARTBEAT = 0.5

@@ -14,7 +14,7 @@ from fake_server import FakeConnection, FakeServer, Handler
 from waiting import Events, eventually, within
 
 # Seconds that a message may take.
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 
 async def admit(client: FakeConnection) -> None:

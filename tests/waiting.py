@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 # Clients that try again at once instead of waiting for seconds.
 EAGER: dict[str, Any] = {"reconnect_time_wait": 0.05, "connect_timeout": 2}

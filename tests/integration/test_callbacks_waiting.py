@@ -18,7 +18,7 @@ from waiting import EAGER, Events, eventually, within
 pytestmark = pytest.mark.usefixtures("driver")
 
 # Less than the client's own limit of 10 s for a PONG.
-SOON = 5.0
+SOON = 8.0
 
 CALLBACKS = ["lame_duck_mode_cb", "discovered_server_cb", "error_cb"]
 

@@ -334,6 +334,8 @@ class ClientMachine(RuleBasedStateMachine):
             assert item.got == item.expected[: len(item.got)]
 
 
+# A busy machine must not cut it short: Hypothesis would report something else then.
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(
     "new_loop", [asyncio.SelectorEventLoop, _uvloop], ids=["asyncio", "uvloop"]
 )

@@ -17,7 +17,7 @@ from nats import errors
 from nats.aio.client import Client, ServerVersion
 from nats.embedded import Server
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 NO_STATS = dict.fromkeys(
     ("in_msgs", "out_msgs", "in_bytes", "out_bytes", "reconnects", "errors_received"), 0

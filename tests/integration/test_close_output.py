@@ -29,6 +29,13 @@ async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield found
 
 
+@pytest.fixture(autouse=True)
+def long_linger(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not the two seconds that clients give the server, which a busy machine needs for itself."""
+    monkeypatch.setattr("nats.aio._lifecycle._CLOSE_LINGER", PATIENCE)
+    monkeypatch.setattr("nats.aio._drivers._LINGER", PATIENCE)
+
+
 async def publish(nc: Any) -> None:
     for number in range(COUNT):
         await nc.publish("last.words", b"%d " % number + bytes(SIZE))

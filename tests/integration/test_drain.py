@@ -16,7 +16,7 @@ from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 
 
 async def publish(nc: Any, count: int) -> None:

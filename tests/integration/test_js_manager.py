@@ -14,7 +14,7 @@ from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.manager import JetStreamManager
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 
 async def manage(connect: Connect, **options: Any) -> tuple[Any, JetStreamManager]:

@@ -14,7 +14,7 @@ from nats import errors
 from nats.embedded import Server
 from waiting import eventually, within
 
-pytestmark = pytest.mark.usefixtures("driver")
+pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(400)]
 
 MEGABYTE = 1024 * 1024
 # What allocators may keep; 20 bytes lost per message would be more.
@@ -123,7 +123,7 @@ async def test_messages(server: Server, connect: Connect) -> None:
         for sent in range(2000, count + 1, 2000):
             for _ in range(2000):
                 await nc.publish("data", bytes(100))
-            await eventually(lambda sent=sent: received == sent, "the portion is handled")
+            await eventually(lambda sent=sent: received == sent, "the portion is handled", 60)
 
     await nc.subscribe("data", cb=handler)
     await exchange(100_000)

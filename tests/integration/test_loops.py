@@ -15,7 +15,7 @@ from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
-LIMIT = 10.0
+LIMIT = 60.0
 Scenario = Callable[[Server], Awaitable[None]]
 
 

@@ -19,7 +19,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.embedded import Server
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 V1 = "$JS.ACK.stream.consumer.2.30.4.1700000000123456789.5"
 V2 = "$JS.ACK.{domain}.hash.stream.consumer.2.30.4.1700000000123456789.5.random"

@@ -15,7 +15,7 @@ from waiting import Events
 
 pytestmark = pytest.mark.usefixtures("driver")
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 
 async def wait_until_stuck(progress: list[int]) -> int:

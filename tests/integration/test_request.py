@@ -15,7 +15,7 @@ from nats.embedded import Server
 
 pytestmark = pytest.mark.usefixtures("driver")
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 both_styles = pytest.mark.parametrize("old_style", [False, True], ids=["new", "old"])
 

@@ -11,7 +11,7 @@ from nats import errors
 
 pytestmark = pytest.mark.usefixtures("driver")
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 
 class Reports:

@@ -14,7 +14,7 @@ from nats import errors
 from nats.aio.msg import Msg
 from nats.embedded import Server
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 
 async def with_one_pending(connect: Connect) -> Any:

@@ -14,7 +14,7 @@ from waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 
 async def publish(nc: Any, count: int, subject: str = "data") -> None:

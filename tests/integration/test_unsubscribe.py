@@ -12,7 +12,7 @@ from nats import errors
 
 pytestmark = pytest.mark.usefixtures("driver")
 
-TIMEOUT = 5.0
+TIMEOUT = 30.0
 
 
 async def publish(nc: Any, count: int, start: int = 0) -> None:

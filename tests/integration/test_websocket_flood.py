@@ -17,7 +17,9 @@ from nats.aio.transport import WebSocketTransport
 from waiting import EAGER, Events, eventually, within
 from ws_fake import BINARY, CONTINUATION, PING, PONG, FramedConnection, frame, websocket, ws_url
 
-pytestmark = pytest.mark.usefixtures("driver", "quiet_loop")
+# Floods take a busy machine long.
+pytestmark = [pytest.mark.usefixtures("driver", "quiet_loop"), pytest.mark.timeout(400)]
+PATIENCE = 120.0
 
 MB = 1 << 20
 # What a client may grow by while it is flooded: buffers of both ends.
@@ -110,7 +112,7 @@ async def test_pings_of_a_server_that_does_not_read(connect: Connect, payload: b
         sub = await nc.subscribe("a")
         await within(nc.flush())
         before = memory()
-        assert (await sub.next_msg(30)).data == b"one"
+        assert (await sub.next_msg(PATIENCE)).data == b"one"
         assert unsent(nc) <= FULL
         assert memory() - before < SLACK
         script.may_read.set()
@@ -137,12 +139,12 @@ async def test_pings_while_output_waits(connect: Connect) -> None:
         await eventually(lambda: nc.pending_data_size > 3 * size, "the server takes nothing more")
         full, before = unsent(nc), memory()
         script.may_flood.set()
-        assert (await sub.next_msg(30)).data == b"one"
+        assert (await sub.next_msg(PATIENCE)).data == b"one"
         assert unsent(nc) <= full
         assert memory() - before < SLACK
         script.may_read.set()
-        await within(publisher, 30)
-        await within(nc.flush(), 30)
+        await within(publisher, PATIENCE)
+        await within(nc.flush(PATIENCE), PATIENCE)
         assert script.published == count * len(b"PUB data 65536\r\n\r\n") + count * size + len(
             b"PING\r\n"
         )
@@ -182,7 +184,7 @@ async def test_pings_to_the_transport_of_nats_py() -> None:
         keep_little(writer, socket.SO_SNDBUF)
         ready.set()
         before = memory()
-        assert await within(transport.readline(), 40) == b"content"
+        assert await within(transport.readline(), PATIENCE) == b"content"
         assert memory() - before < SLACK
         assert writer.transport.get_write_buffer_size() <= FULL
         await eventually(lambda: answers, "answers come")
@@ -219,7 +221,7 @@ async def test_a_message_that_never_ends(connect: Connect) -> None:
         await within(nc.flush())
         before = memory()
         goal = chunks * in_chunk * len(payload)
-        await eventually(lambda: received == goal, "all has come", 40)
+        await eventually(lambda: received == goal, "all has come", PATIENCE)
         assert memory() - before < SLACK
         await nc.close()
 
@@ -253,7 +255,7 @@ async def test_an_endless_flood_of_nothing(connect: Connect, data: bytes) -> Non
             ws_url(server), ping_interval=0.2, max_outstanding_pings=2, **events.callbacks, **EAGER
         )
         before = memory()
-        await events.wait("reconnected", seconds=30)
+        await events.wait("reconnected", seconds=PATIENCE)
         assert memory() - before < SLACK
         assert await within(nc.rtt()) > 0
         await nc.close()

@@ -21,7 +21,7 @@ from nats.aio.client import Client
 from nats.errors import NoServersError
 from parity.servers import ReservedPort, Server
 
-PATIENCE = 8.0
+PATIENCE = 20.0
 
 
 @dataclass(frozen=True)

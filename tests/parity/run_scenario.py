@@ -19,7 +19,7 @@ FOLDER = Path(__file__).parent
 # In place of this folder, whose names are meant to be found as parity.NAME only.
 sys.path[0] = str(FOLDER.parent)
 
-TIMEOUT = 25.0
+TIMEOUT = 60.0
 
 
 def choose_driver() -> None:

@@ -9,7 +9,7 @@ import socket
 import subprocess
 from pathlib import Path
 
-START_TIMEOUT = 10.0
+START_TIMEOUT = 30.0
 
 
 class ReservedPort:

@@ -26,7 +26,7 @@ DRIVERS = ("tokio", "asyncio")
 WITHOUT_AIOHTTP = FOLDER.parent.parent / "benches" / "without_aiohttp"
 
 # More than a scenario takes that hangs, less than pytest allows for a test.
-TIMEOUT = 50
+TIMEOUT = 120
 
 # What asyncio and the interpreter print about things that were forgotten.
 NEGLECT = ("was never retrieved", "was never awaited", "was destroyed but it is pending")
