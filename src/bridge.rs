@@ -48,6 +48,18 @@ impl MessageFactory {
         visit.call(&self.client)
     }
 
+    /// A message that the application may keep for long.
+    pub fn make_lasting<'py>(
+        &self,
+        py: Python<'py>,
+        frame: Frame,
+        subject: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let message = self.make(py, frame, subject)?;
+        Message::outlive(&message);
+        Ok(message)
+    }
+
     /// `subject` is the subject's text, where the caller has it already.
     pub fn make<'py>(
         &self,
@@ -105,6 +117,14 @@ pub fn start_coroutine<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Started<'
         calls::Sent::Returned => Started::Done,
         calls::Sent::Yielded(value) => Started::Suspended(value),
     })
+}
+
+/// Whether anybody but the caller holds the object.
+pub fn is_shared(object: &Bound<'_, PyAny>) -> bool {
+    // SAFETY: the object is valid, and the GIL that `Bound` stands for is held.
+    #[allow(unsafe_code)]
+    let references = unsafe { ffi::Py_REFCNT(object.as_ptr()) };
+    references > 1
 }
 
 /// Sets the result of an `asyncio.Future` unless it is done, e.g. cancelled.

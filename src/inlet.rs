@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
 
-use crate::connection::Subscription;
+use crate::connection::{Run, Subscription};
 use crate::message::wire_text;
 use crate::protocol::Frame;
 
@@ -21,6 +21,8 @@ const CLOCK_EVERY: u32 = 16;
 pub struct Inlet {
     /// Taken from the shared queue in one go, handed out one by one.
     ready: VecDeque<Frame>,
+    /// Taken, and yet to be reported as such: once for all messages of a read buffer.
+    taken: Run,
     pub burst: Burst,
     /// The subject's text of the last message: mostly that of the next one, too.
     last_subject: Option<(Vec<u8>, Py<PyAny>)>,
@@ -37,15 +39,30 @@ impl Inlet {
             self.ready = VecDeque::new();
         }
         subscription.count_taken(&frame);
+        subscription.pinned.remove(self.taken.push(&frame));
+        if self.ready.is_empty() {
+            subscription.pinned.remove(self.taken.end());
+        }
         Some(frame)
     }
 
     /// Puts messages that were taken and dealt with in front of all others.
     pub fn give_back(&mut self, subscription: &Subscription, frames: Vec<Frame>) {
+        let mut run = Run::default();
         for frame in frames.into_iter().rev() {
             subscription.count_given_back(&frame);
+            subscription.pinned.add(run.push(&frame));
             self.ready.push_front(frame);
         }
+        subscription.pinned.add(run.end());
+    }
+
+    /// Nobody will take what is left.
+    pub fn abandon(&mut self, subscription: &Subscription) {
+        for frame in self.ready.drain(..) {
+            subscription.pinned.remove(self.taken.push(&frame));
+        }
+        subscription.pinned.remove(self.taken.end());
     }
 
     /// The text of a message's subject.

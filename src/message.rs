@@ -38,6 +38,21 @@ impl Message {
         self.client = Some(client);
     }
 
+    /// Has a small message that outlives its delivery let go of the read buffer. Nothing is done
+    /// twice where the payload, which is all that there is, is asked for anyway.
+    pub fn outlive(message: &Bound<'_, PyAny>) {
+        let Ok(message) = message.cast::<Self>() else { return };
+        // Where somebody is using it, it stays as it is.
+        let Ok(mut this) = message.try_borrow_mut() else { return };
+        match &mut this.frame {
+            Some(frame) if !frame.reply().is_empty() || !frame.headers().is_empty() => {
+                frame.compact();
+            }
+            Some(frame) if frame.is_small() => drop(this.data(message.py())),
+            _ => {}
+        }
+    }
+
     /// Lets go of the read buffer if nothing large is left in it that hasn't been asked for.
     fn leave_buffer(&mut self, py: Python<'_>) {
         if let Some(frame) = &self.frame

@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::bridge::{Started, YieldOnce, calls, is_done, resolve, start_coroutine};
+use crate::bridge::{Started, YieldOnce, calls, is_done, is_shared, resolve, start_coroutine};
 use crate::client::Connection;
 use crate::connection::{Subscription, lock};
 use crate::inlet::Inlet;
 use crate::jetstream::fetch::Pulls;
 use crate::jetstream::push::Push;
+use crate::message::Message;
 use crate::protocol::Frame;
 use crate::request::DeadlineKey;
 
@@ -67,7 +68,7 @@ impl Consumer {
         if let Some(future) = &self.future {
             while let Some(frame) = self.take() {
                 self.finish(py)?;
-                let message = connection.factory().make(py, frame, None)?;
+                let message = connection.factory().make_lasting(py, frame, None)?;
                 resolve(future.bind(py), message)?;
             }
             // Only frames that arrived meanwhile make this false; they'd be for nobody.
@@ -134,6 +135,13 @@ impl Consumer {
     }
 }
 
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        let inlet = self.inlet.get_mut().unwrap_or_else(PoisonError::into_inner);
+        inlet.abandon(&self.subscription);
+    }
+}
+
 /// The native part of `nats.aio.subscription.Subscription`.
 #[pyclass(frozen, module = "nats._core")]
 pub struct SubscriptionCore {
@@ -148,22 +156,14 @@ pub struct SubscriptionCore {
 }
 
 impl SubscriptionCore {
-    fn register(&self) {
-        let connection = self.connection.get();
-        let sid = self.sid.load(Relaxed);
-        connection.shared().add_subscription(sid, Arc::clone(&self.subscription));
-        connection.add_consumer(sid, &self.consumer);
-    }
-
     fn unregister(&self) {
         let connection = self.connection.get();
         // In the child of a fork nobody would ever let go of a lock that the I/O thread has held.
         if !connection.in_own_process() {
             return;
         }
-        let sid = self.sid.load(Relaxed);
-        connection.shared().remove_subscription(sid);
-        connection.remove_consumer(sid);
+        connection.shared().remove_subscription(self.sid.load(Relaxed));
+        connection.remove_consumer(self.subscription.key);
     }
 
     pub fn connection<'py>(&self, py: Python<'py>) -> &Bound<'py, Connection> {
@@ -200,7 +200,7 @@ impl SubscriptionCore {
     /// The object for a frame of this subscription.
     pub fn make_message<'py>(&self, py: Python<'py>, frame: Frame) -> PyResult<Bound<'py, PyAny>> {
         let subject = lock(&self.consumer.inlet).subject_text(py, frame.subject());
-        self.connection.get().factory().make(py, frame, Some(subject))
+        self.connection.get().factory().make_lasting(py, frame, Some(subject))
     }
 
     fn answer_flow_control(&self, py: Python<'_>) -> PyResult<()> {
@@ -210,8 +210,8 @@ impl SubscriptionCore {
         }
     }
 
-    /// The next message, unless there is none or it is time to give way.
-    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    /// The next message and its subject's text, unless there is none or it is time to give way.
+    fn take(&self, py: Python<'_>) -> PyResult<Option<(Frame, Py<PyAny>)>> {
         let mut inlet = lock(&self.consumer.inlet);
         if inlet.burst.is_over() {
             return Ok(None);
@@ -220,7 +220,7 @@ impl SubscriptionCore {
         let subject = inlet.subject_text(py, frame.subject());
         drop(inlet);
         self.answer_flow_control(py)?;
-        self.connection.get().factory().make(py, frame, Some(subject)).map(Some)
+        Ok(Some((frame, subject)))
     }
 }
 
@@ -236,8 +236,14 @@ impl SubscriptionCore {
         is_request_mux: bool,
         future: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
-        connection.get().check_process()?;
-        let subscription = Arc::new(Subscription::new(is_request_mux, msgs_limit, bytes_limit));
+        let owner = connection.get();
+        owner.check_process()?;
+        let subscription = Arc::new(Subscription::new(
+            is_request_mux,
+            msgs_limit,
+            bytes_limit,
+            Arc::clone(&owner.shared().pinned),
+        ));
         if future.is_some() {
             subscription.wait();
         }
@@ -249,26 +255,26 @@ impl SubscriptionCore {
             pulls: Pulls::default(),
             future,
         });
-        let this = Self {
+        owner.add_consumer(subscription.key, &consumer);
+        owner.shared().add_subscription(sid, Arc::clone(&subscription));
+        Ok(Self {
             connection: connection.clone().unbind(),
             subscription,
             consumer,
             sid: AtomicU64::new(sid),
             handling: AtomicBool::new(false),
             stopped: AtomicBool::new(false),
-        };
-        this.register();
-        Ok(this)
+        })
     }
 
     /// The next message, or `None`: await `ready` then.
     fn pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
-        let message = self.take(py)?;
-        if message.is_some() {
-            self.consumer.finish(py)?;
-            self.pass_on(py)?;
-        }
-        Ok(message)
+        let Some((frame, subject)) = self.take(py)? else { return Ok(None) };
+        let factory = self.connection.get().factory();
+        let message = factory.make_lasting(py, frame, Some(subject))?;
+        self.consumer.finish(py)?;
+        self.pass_on(py)?;
+        Ok(Some(message))
     }
 
     /// Runs `handler` for message after message, as long as it doesn't suspend. Ends with
@@ -285,10 +291,17 @@ impl SubscriptionCore {
             if self.stopped.load(Relaxed) {
                 return Ok(None);
             }
-            let Some(message) = self.take(py)? else { return Ok(None) };
+            let Some((frame, subject)) = self.take(py)? else { return Ok(None) };
+            let message = self.connection.get().factory().make(py, frame, Some(subject))?;
             self.handling.store(true, Relaxed);
-            let awaitable = calls::call1(handler, (message,))?;
-            match start_coroutine(&awaitable)? {
+            let awaitable = calls::call1(handler, (&message,))?;
+            let started = start_coroutine(&awaitable)?;
+            if is_shared(&message) {
+                // The handler has kept it, or hasn't ended.
+                Message::outlive(&message);
+            }
+            calls::release(message);
+            match started {
                 Started::Done => calls::release(awaitable),
                 Started::Suspended(value) => return Ok(Some((awaitable, Some(value)))),
                 Started::NotACoroutine => return Ok(Some((awaitable, None))),
@@ -362,17 +375,14 @@ impl SubscriptionCore {
     }
 
     /// A new push consumer delivers under another sid; what is queued stays.
-    fn rebind(&self, py: Python<'_>, sid: u64) -> PyResult<()> {
+    fn rebind(&self, sid: u64) {
         let old = self.sid.swap(sid, Relaxed);
         if let Some(push) = self.subscription.push.get() {
             push.restart(sid);
         }
-        self.register();
-        let connection = self.connection.get();
-        connection.shared().remove_subscription(old);
-        connection.remove_consumer(old);
-        // A wake-up under the old sid would find nobody: what is queued is looked at here.
-        self.consumer.wake_next(py, connection)
+        let shared = self.connection.get().shared();
+        shared.add_subscription(sid, Arc::clone(&self.subscription));
+        shared.remove_subscription(old);
     }
 
     /// Whether a push consumer's message or heartbeat has arrived since the last call.

@@ -212,8 +212,8 @@ impl Connection {
             }
         }
         // Before the PONG behind them: a flush returns when handlers have begun.
-        for sid in mail.wakes {
-            let consumer = lock(&self.consumers).get(&sid).and_then(std::sync::Weak::upgrade);
+        for key in mail.wakes {
+            let consumer = lock(&self.consumers).get(&key).and_then(std::sync::Weak::upgrade);
             if let Some(consumer) = consumer {
                 unless_ok(consumer.wake(py, self), slf);
             }

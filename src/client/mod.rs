@@ -102,6 +102,7 @@ pub struct Connection {
     calm_rings: AtomicU32,
     control: Mutex<Control>,
     room_waiters: Mutex<Vec<Py<PyAny>>>,
+    /// By the keys of their subscriptions.
     consumers: Mutex<SidMap<Weak<Consumer>>>,
     requests: Mutex<Requests>,
     deadlines: Mutex<Deadlines>,
@@ -168,16 +169,16 @@ impl Connection {
         &self.shared
     }
 
-    pub fn add_consumer(&self, sid: u64, consumer: &Arc<Consumer>) {
-        lock(&self.consumers).insert(sid, Arc::downgrade(consumer));
+    pub fn add_consumer(&self, key: u64, consumer: &Arc<Consumer>) {
+        lock(&self.consumers).insert(key, Arc::downgrade(consumer));
     }
 
     pub fn consumers(&self) -> Vec<Arc<Consumer>> {
         lock(&self.consumers).values().filter_map(Weak::upgrade).collect()
     }
 
-    pub fn remove_consumer(&self, sid: u64) {
-        lock(&self.consumers).remove(&sid);
+    pub fn remove_consumer(&self, key: u64) {
+        lock(&self.consumers).remove(&key);
     }
 }
 

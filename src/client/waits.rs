@@ -207,7 +207,7 @@ impl Connection {
         };
         let result = match (&pending.kind, reply) {
             (ReplyKind::Message | ReplyKind::Elsewhere, Reply::Frame(py, frame)) => {
-                self.factory().make(py, frame, None)
+                self.factory().make_lasting(py, frame, None)
             }
             (ReplyKind::Ack | ReplyKind::AsyncAck(_), Reply::Frame(py, frame)) => {
                 acks::from_frame(py, &frame)
@@ -215,7 +215,7 @@ impl Connection {
             (ReplyKind::Entry(shape), Reply::Frame(py, frame)) => {
                 match shape.get().entry(py, &frame) {
                     Ok(Some(entry)) => Ok(entry),
-                    Ok(None) => self.factory().make(py, frame, None),
+                    Ok(None) => self.factory().make_lasting(py, frame, None),
                     Err(error) => Err(error),
                 }
             }

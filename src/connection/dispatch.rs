@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use super::{Backlog, Bell, Outbox, Stats, Subscription, lock};
+use super::{Backlog, Bell, Outbox, Pinned, Stats, Subscription, lock};
 use crate::jetstream::push::Notice;
 use crate::protocol::{Frame, ProtocolError, ServerOp};
 
@@ -61,7 +61,7 @@ impl Event {
 #[derive(Debug, Default)]
 pub struct Mail {
     pub events: VecDeque<Event>,
-    /// Subscriptions whose waiting consumer has a message now.
+    /// Keys of subscriptions whose waiting consumer has a message now.
     pub wakes: Vec<u64>,
     /// Answers to requests.
     pub replies: Vec<Frame>,
@@ -102,6 +102,7 @@ pub struct Shared {
     pub stats: Stats,
     pub bell: Bell,
     pub backlog: Backlog,
+    pub pinned: Arc<Pinned>,
     /// Publishers wait above this many unwritten bytes.
     pub room_limit: AtomicUsize,
     subscriptions: Mutex<SidMap<Arc<Subscription>>>,
@@ -117,6 +118,7 @@ impl Shared {
             stats: Stats::default(),
             bell,
             backlog: Backlog::default(),
+            pinned: Arc::default(),
             room_limit: AtomicUsize::new(0),
             subscriptions: Mutex::default(),
             epoch: AtomicU64::new(0),
@@ -237,7 +239,7 @@ impl Shared {
                     Some(frame)
                 });
                 if delivery.wake {
-                    mail.wakes.push(sid);
+                    mail.wakes.push(subscription.key);
                 }
                 for notice in delivery.notices {
                     self.note(&mut mail, Event::Push(sid, notice));

@@ -9,7 +9,7 @@ fn shared() -> Shared {
 }
 
 fn subscribe(shared: &Shared, sid: u64, is_request_mux: bool, limit: i64) -> Arc<Subscription> {
-    let subscription = Arc::new(Subscription::new(is_request_mux, limit, 0));
+    let subscription = Arc::new(Subscription::new(is_request_mux, limit, 0, Arc::default()));
     shared.add_subscription(sid, Arc::clone(&subscription));
     subscription
 }
@@ -44,9 +44,22 @@ fn messages_wait_in_their_subscription() {
     assert_eq!(one.pending_msgs(), 1);
     assert_eq!(two.pending_msgs(), 2);
     let mail = collect(&shared);
-    assert_eq!(mail.wakes, [2], "only the waiting consumer is woken, once");
+    assert_eq!(mail.wakes, [two.key], "only the waiting consumer is woken, once");
     assert!(mail.events.is_empty());
     assert_eq!(shared.stats.in_msgs.load(Relaxed), 4, "strays count as received");
+}
+
+#[test]
+fn a_wake_up_outlasts_a_change_of_the_sid() {
+    let shared = shared();
+    let subscription = subscribe(&shared, 1, false, 0);
+    assert!(subscription.wait());
+    receive(&shared, "MSG a 1 1\r\nx\r\n");
+    shared.add_subscription(2, Arc::clone(&subscription));
+    shared.remove_subscription(1);
+    assert_eq!(collect(&shared).wakes, [subscription.key]);
+    receive(&shared, "MSG a 2 1\r\ny\r\n");
+    assert_eq!(subscription.pending_msgs(), 2);
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn consume(subscription: &Subscription) -> (usize, usize) {
 #[test]
 fn a_waiting_consumer_is_woken() {
     loom::model(|| {
-        let subscription = Arc::new(Subscription::new(false, 0, 0));
+        let subscription = Arc::new(Subscription::new(false, 0, 0, Arc::default()));
         let receiver = {
             let subscription = Arc::clone(&subscription);
             thread::spawn(move || {
@@ -154,7 +154,7 @@ fn a_waiting_consumer_is_woken() {
 #[test]
 fn pending_counts_never_turn_negative() {
     loom::model(|| {
-        let subscription = Arc::new(Subscription::new(false, 0, 1000));
+        let subscription = Arc::new(Subscription::new(false, 0, 1000, Arc::default()));
         let receiver = {
             let subscription = Arc::clone(&subscription);
             thread::spawn(move || {
@@ -173,7 +173,7 @@ fn pending_counts_never_turn_negative() {
 #[test]
 fn a_flow_control_request_is_answered_once() {
     loom::model(|| {
-        let subscription = Arc::new(Subscription::new(false, 0, 0));
+        let subscription = Arc::new(Subscription::new(false, 0, 0, Arc::default()));
         subscription.push.set(Push::new(false, 1)).unwrap();
         subscription.offer(message(), || None);
         let receiver = {
@@ -261,5 +261,30 @@ fn output_for_a_blocked_socket_is_written_by_the_writer_task() {
             outbox.write(epoch, |bytes| Ok(bytes.len())).unwrap();
         }
         assert_eq!(outbox.size(), 0, "output is left and nobody writes it");
+    });
+}
+
+// `SubscriptionCore::rebind` against a message that is being offered.
+#[test]
+fn a_consumer_that_is_rebound_is_woken() {
+    loom::model(|| {
+        let subscription = Arc::new(Subscription::new(false, 0, 0, Arc::default()));
+        subscription.push.set(Push::new(false, 1)).unwrap();
+        assert!(subscription.wait(), "the consumer sleeps, and the server knows it as 1");
+        let wakes = Arc::new(Mutex::new(Vec::new()));
+        let receiver = {
+            let (subscription, wakes) = (Arc::clone(&subscription), Arc::clone(&wakes));
+            // Shared::dispatch
+            thread::spawn(move || {
+                if subscription.offer(message(), || None).wake {
+                    lock(&wakes).push(subscription.key);
+                }
+            })
+        };
+        subscription.push.get().unwrap().restart(2);
+        receiver.join().unwrap();
+        // Connection::sort_mail
+        let woken = lock(&wakes).contains(&subscription.key);
+        assert_eq!(woken, subscription.pending_msgs() > 0, "a message, and its consumer sleeps");
     });
 }

@@ -8,6 +8,7 @@ pub mod bell;
 pub mod dispatch;
 pub mod link;
 pub mod outbox;
+pub mod pinned;
 pub mod runtime;
 pub mod socket;
 pub mod stats;
@@ -24,6 +25,7 @@ pub use bell::{Bell, Ring};
 pub use dispatch::{Event, LinkEnd, Mail, Shared};
 pub use link::Link;
 pub use outbox::{Outbox, Written};
+pub use pinned::{Pinned, Run};
 pub use stats::Stats;
 pub use subscription::Subscription;
 

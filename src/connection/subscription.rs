@@ -1,10 +1,11 @@
 //! The receiving half of a subscription: a bounded queue and its counters.
 
 use std::collections::VecDeque;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock, PoisonError};
 
 use super::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering, Ordering::Relaxed, fence};
 use super::sync::{Mutex, lock};
+use super::{Pinned, Run};
 use crate::jetstream::push::{Notice, Push, Verdict};
 use crate::protocol::Frame;
 
@@ -30,46 +31,10 @@ struct Queue {
     waiting: bool,
 }
 
-/// Read buffers that the queued messages of a subscription may keep alive for free…
-const SPARE_BUFFERS: usize = 256;
-/// …and one more for so many queued bytes: above, small messages leave their buffers.
-const BYTES_PER_BUFFER: usize = 16 * 1024;
 /// Subjects and headers don't count for the limit of pending bytes, which is the reference's.
 /// Together they may come to so many times that limit, and to so many bytes in any case.
 const OVERHEAD_FACTOR: i64 = 4;
 const MIN_OVERHEAD_LIMIT: i64 = 16 * 1024 * 1024;
-
-/// What is being queued, and where that lies.
-#[derive(Debug, Default)]
-struct Incoming {
-    frames: VecDeque<Frame>,
-    /// The read buffer of the last message queued.
-    buffer: u32,
-    /// For each read buffer in use, the number of the first message queued from it.
-    buffers: VecDeque<usize>,
-}
-
-impl Incoming {
-    /// Queues message number `number`. `taken` have been taken, `bytes` are pending.
-    fn push(&mut self, mut frame: Frame, number: usize, taken: usize, bytes: i64) {
-        if frame.buffer() != self.buffer || self.buffers.is_empty() {
-            let is_taken = |number: usize| taken.wrapping_sub(number) as isize >= 0;
-            while !self.buffers.is_empty()
-                && is_taken(self.buffers.get(1).copied().unwrap_or(number))
-            {
-                self.buffers.pop_front();
-            }
-            let bytes = usize::try_from(bytes).unwrap_or(0);
-            if self.buffers.len() > SPARE_BUFFERS + bytes / BYTES_PER_BUFFER {
-                frame.compact();
-            } else {
-                self.buffer = frame.buffer();
-                self.buffers.push_back(number);
-            }
-        }
-        self.frames.push_back(frame);
-    }
-}
 
 /// Messages, their payload bytes and the bytes of their other parts, counted from the start.
 ///
@@ -98,13 +63,17 @@ impl Count {
 /// Shared by the thread that receives and the one that consumes.
 #[derive(Debug)]
 pub struct Subscription {
+    /// Names it in the mail for as long as it lives: its sid may change meanwhile.
+    pub key: u64,
     /// Its messages answer requests instead of being queued.
     pub is_request_mux: bool,
     /// It delivers for a push consumer.
     pub push: OnceLock<Push>,
     /// What is being queued; locked by the receiving side alone.
-    incoming: Mutex<Incoming>,
+    incoming: Mutex<VecDeque<Frame>>,
     queue: Mutex<Queue>,
+    /// The client's read buffers that messages in queues keep alive.
+    pub pinned: Arc<Pinned>,
     /// Messages received since SUB, dropped ones included.
     pub received: AtomicU64,
     /// Auto-unsubscribe after so many; zero for never.
@@ -121,12 +90,20 @@ pub struct Subscription {
 }
 
 impl Subscription {
-    pub fn new(is_request_mux: bool, msgs_limit: i64, bytes_limit: i64) -> Self {
+    pub fn new(
+        is_request_mux: bool,
+        msgs_limit: i64,
+        bytes_limit: i64,
+        pinned: Arc<Pinned>,
+    ) -> Self {
+        static NEXT_KEY: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
         Self {
+            key: NEXT_KEY.fetch_add(1, std::sync::atomic::Ordering::Relaxed),
             is_request_mux,
             push: OnceLock::new(),
             incoming: Mutex::default(),
             queue: Mutex::default(),
+            pinned,
             received: AtomicU64::new(0),
             max_msgs: AtomicU64::new(0),
             msgs_limit: AtomicI64::new(msgs_limit),
@@ -179,8 +156,7 @@ impl Subscription {
         let mut incoming = lock(&self.incoming);
         let (mut msgs, mut bytes, mut overhead) = (0, 0, 0);
         let (pending_msgs, pending_bytes) = (self.pending_msgs() as i64, self.pending_bytes());
-        let taken = self.taken.msgs.load(Relaxed);
-        let queued = self.queued.msgs.load(Relaxed);
+        let mut run = Run::default();
         let overhead_limit = match bytes_limit {
             1.. => {
                 bytes_limit.saturating_mul(OVERHEAD_FACTOR).max(MIN_OVERHEAD_LIMIT)
@@ -212,22 +188,32 @@ impl Subscription {
                 msgs += 1;
                 bytes += size;
                 overhead += offered.len() as i64 - size;
-                let number = queued.wrapping_add(msgs as usize - 1);
-                incoming.push(offered, number, taken, pending_bytes + bytes);
+                incoming.push_back(self.pin(offered, &mut run));
             }
             frame = if delivery.complete { None } else { next() };
         }
+        self.pinned.add(run.end());
         let mut queue = lock(&self.queue);
         if queue.frames.is_empty() {
-            std::mem::swap(&mut queue.frames, &mut incoming.frames);
+            std::mem::swap(&mut queue.frames, &mut incoming);
         } else {
-            queue.frames.append(&mut incoming.frames);
+            queue.frames.append(&mut incoming);
         }
         self.queued.add(msgs as usize, bytes, overhead);
         // The consumer may have taken the last message while its request was being noted.
         delivery.responses.extend(self.flow_due());
         delivery.wake = msgs > 0 && std::mem::take(&mut queue.waiting);
         delivery
+    }
+
+    /// Counts a message that is about to be queued; a small one rather leaves its read buffer
+    /// where that would be too many.
+    fn pin(&self, mut frame: Frame, run: &mut Run) -> Frame {
+        if !run.is_of(frame.buffer()) && self.pinned.is_over() {
+            frame.compact();
+        }
+        self.pinned.add(run.push(&frame));
+        frame
     }
 
     fn inspect(&self, push: &Push, frame: &Frame, new: usize) -> Verdict {
@@ -275,6 +261,15 @@ impl Subscription {
     }
 }
 
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let mut run = Run::default();
+        queue.frames.iter().for_each(|frame| self.pinned.remove(run.push(frame)));
+        self.pinned.remove(run.end());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -295,7 +290,7 @@ mod tests {
 
     #[test]
     fn drops_over_the_message_limit() {
-        let sub = Subscription::new(false, 2, 0);
+        let sub = Subscription::new(false, 2, 0, Arc::default());
         let mut more = vec![frame("z"), frame("x")];
         let delivery = sub.offer(frame("x"), || more.pop());
         assert_eq!(delivery.dropped, [frame("z")]);
@@ -306,7 +301,7 @@ mod tests {
 
     #[test]
     fn drops_when_the_byte_limit_would_be_reached() {
-        let sub = Subscription::new(false, 0, 4);
+        let sub = Subscription::new(false, 0, 4, Arc::default());
         assert_eq!(offer(&sub, "abc"), Delivery::default());
         assert_eq!(offer(&sub, "d").dropped.len(), 1);
         assert_eq!(offer(&sub, ""), Delivery::default());
@@ -315,7 +310,7 @@ mod tests {
 
     #[test]
     fn drops_what_has_far_too_much_besides_its_payload() {
-        let sub = Subscription::new(false, 0, 100);
+        let sub = Subscription::new(false, 0, 100, Arc::default());
         let half = MIN_OVERHEAD_LIMIT as usize / 2;
         let headers = "x".repeat(half);
         let long = || {
@@ -335,7 +330,8 @@ mod tests {
 
     #[test]
     fn messages_far_apart_leave_their_read_buffers() {
-        let sub = Subscription::new(false, 0, 0);
+        let pinned = Arc::new(Pinned::default());
+        let subs = [0; 4].map(|_| Subscription::new(false, 0, 0, Arc::clone(&pinned)));
         let mut parser = Parser::new();
         let filler = format!("MSG b 2 65000\r\n{}\r\n", "x".repeat(65_000));
         let mut receive = || {
@@ -346,20 +342,25 @@ mod tests {
             }
             found.unwrap()
         };
-        for _ in 0..2 * SPARE_BUFFERS {
-            sub.offer(receive(), || None);
+        for _ in 0..100 {
+            subs.iter().for_each(|sub| assert_eq!(sub.offer(receive(), || None).dropped, []));
         }
-        assert_eq!(lock(&sub.incoming).buffers.len(), SPARE_BUFFERS + 1);
-        for _ in 0..2 * SPARE_BUFFERS {
-            sub.count_taken(&frame("x"));
+        let mut ready = VecDeque::new();
+        let mut kept = 0;
+        for sub in &subs {
+            sub.take_into(&mut ready);
+            kept += ready.iter().filter(|frame| frame.buffer() != Frame::OWN).count();
+            std::mem::swap(&mut lock(&sub.queue).frames, &mut ready);
         }
-        sub.offer(receive(), || None);
-        assert_eq!(lock(&sub.incoming).buffers.len(), 1, "those taken keep no buffer");
+        assert!((1..100).contains(&kept), "{kept} of 400 read buffers are kept");
+        assert!(pinned.is_over());
+        drop(subs);
+        assert!(!pinned.is_over(), "what nobody takes any more keeps no buffer");
     }
 
     #[test]
     fn wakes_a_waiting_consumer_once() {
-        let sub = Subscription::new(false, 0, 0);
+        let sub = Subscription::new(false, 0, 0, Arc::default());
         assert!(sub.wait());
         assert!(offer(&sub, "a").wake);
         assert!(!offer(&sub, "b").wake);
@@ -372,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_message_is_pending_until_taken_and_unfinished_until_handled() {
-        let sub = Subscription::new(false, 0, 0);
+        let sub = Subscription::new(false, 0, 0, Arc::default());
         offer(&sub, "abc");
         sub.count_taken(&frame("abc"));
         assert_eq!((sub.pending_msgs(), sub.pending_bytes(), sub.unfinished()), (0, 0, 1));
@@ -392,7 +393,7 @@ mod tests {
 
     #[test]
     fn takes_no_more_than_the_auto_unsubscribe_limit() {
-        let sub = Subscription::new(false, 0, 0);
+        let sub = Subscription::new(false, 0, 0, Arc::default());
         sub.max_msgs.store(2, Relaxed);
         let mut more = vec![frame("late"), frame("b")];
         assert!(sub.offer(frame("a"), || more.pop()).complete);

@@ -15,7 +15,7 @@ pub struct Frame {
     reply_len: u32,
     header_start: u32,
     payload_start: u32,
-    /// Number of the read buffer that `bytes` is a slice of.
+    /// Number of the read buffer that `bytes` is a slice of, or `Frame::OWN`.
     buffer: u32,
 }
 
@@ -37,6 +37,9 @@ pub(super) struct Layout {
 }
 
 impl Frame {
+    /// In place of the number of a read buffer: memory of its own.
+    pub const OWN: u32 = 0;
+
     /// The parser bounds every offset by `MAX_FRAME`, so the narrowing below can't truncate.
     pub(super) fn new(bytes: Bytes, layout: Layout, buffer: u32) -> Self {
         Self {
@@ -92,10 +95,16 @@ impl Frame {
         self.buffer
     }
 
+    /// Whether it keeps far more than itself alive in a read buffer.
+    pub fn is_small(&self) -> bool {
+        self.bytes.len() < COMPACT_BELOW
+    }
+
     /// Moves a small message out of its read buffer, into memory of its own.
     pub fn compact(&mut self) {
-        if self.bytes.len() < COMPACT_BELOW {
+        if self.is_small() && self.buffer != Self::OWN {
             self.bytes = Bytes::copy_from_slice(&self.bytes);
+            self.buffer = Self::OWN;
         }
     }
 
@@ -106,7 +115,8 @@ impl Frame {
             return None;
         }
         let bytes = Bytes::copy_from_slice(&self.bytes[..end as usize]);
-        Some(Self { bytes, header_start: end, payload_start: end, ..self.clone() })
+        let buffer = Self::OWN;
+        Some(Self { bytes, header_start: end, payload_start: end, buffer, ..self.clone() })
     }
 }
 

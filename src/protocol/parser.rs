@@ -105,7 +105,7 @@ impl Parser {
             scanned: 0,
             awaited: None,
             is_chunk: false,
-            buffer_number: 0,
+            buffer_number: Frame::OWN,
             retired: VecDeque::new(),
         }
     }
@@ -141,7 +141,7 @@ impl Parser {
             self.retired.push_back(old);
         }
         self.is_chunk = len == CHUNK;
-        self.buffer_number = self.buffer_number.wrapping_add(1);
+        self.buffer_number = self.buffer_number.wrapping_add(1).max(Frame::OWN + 1);
     }
 
     /// A buffer of `len` bytes: a retired one that no message needs any more, or a fresh one.
