@@ -147,4 +147,4 @@ def test_small_messages_keep_no_read_buffers(js_server: Server, driver: str, way
     count, megabytes = map(int, done.stdout.split())
     assert count == 1500
     # A read buffer for each, or for every other, would come to 50 MB and more.
-    assert megabytes < 15
+    assert megabytes < 25
