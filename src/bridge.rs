@@ -123,7 +123,7 @@ pub fn start_coroutine<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Started<'
 pub fn is_shared(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: the object is valid, and the GIL that `Bound` stands for is held.
     #[allow(unsafe_code)]
-    let references = unsafe { ffi::Py_REFCNT(object.as_ptr()) };
+    let references = unsafe { pyo3::ffi::Py_REFCNT(object.as_ptr()) };
     references > 1
 }
 
