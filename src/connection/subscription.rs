@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_message_given_back_is_pending_again() {
-        let sub = Subscription::new(false, 0, 0);
+        let sub = Subscription::new(false, 0, 0, Arc::default());
         offer(&sub, "abc");
         sub.count_taken(&frame("abc"));
         sub.count_finished();
