@@ -159,11 +159,3 @@ class PullSubscription:
 def _nanoseconds(seconds: float) -> int:
     """What the core and the server can count."""
     return max(min(to_nanoseconds(seconds), MAX_NANOSECONDS), 0)
-
-
-# What a server says that may have nothing for a request now, but later.
-TEMPORARY_STATUSES = (
-    api.StatusCode.NO_MESSAGES,
-    api.StatusCode.REQUEST_TIMEOUT,
-    api.StatusCode.CONFLICT,
-)

@@ -32,7 +32,6 @@ from nats.js.object_store import (
 from ._binding import check_binding, check_pull, check_push, find_or_create
 from ._consumer import acknowledges_itself, create_ephemeral, is_ephemeral, remove_consumer
 from ._publish import Publishing
-from ._pull import TEMPORARY_STATUSES
 from ._pull import PullSubscription as _PullSubscription
 from ._push import PushState
 from ._push import PushSubscription as _PushSubscription
@@ -395,7 +394,11 @@ class JetStreamContext(Publishing, Stores):
 
     @classmethod
     def _is_temporary_error(cls, status: Optional[str]) -> bool:
-        return status in TEMPORARY_STATUSES
+        return status in (
+            api.StatusCode.NO_MESSAGES,
+            api.StatusCode.REQUEST_TIMEOUT,
+            api.StatusCode.CONFLICT,
+        )
 
     @classmethod
     def _is_heartbeat(cls, status: Optional[str]) -> bool:

@@ -66,10 +66,10 @@ pub struct Fetch {
     /// The next request ends when there is nothing more, and only waits where that is possible.
     probing: bool,
     has_asked: bool,
+    /// Messages have come since the last look.
+    is_settling: bool,
     /// The last message that was there has come: when to go without the server's word.
     settled_at: Option<Instant>,
-    /// `settled_at` has changed since the last look.
-    is_settling: bool,
     /// The caller's heartbeats have come.
     heard: bool,
     /// Requests in a row that have come to nothing.
@@ -96,8 +96,8 @@ impl Fetch {
             state: State::Asking { not_before: now },
             probing: batch > 1,
             has_asked: false,
-            settled_at: None,
             is_settling: false,
+            settled_at: None,
             heard: false,
             failures: 0,
             recovering_until: None,
@@ -112,7 +112,9 @@ impl Fetch {
 
     /// Whether there is something to do other than to wait for the server.
     pub fn is_due(&self) -> bool {
-        !self.wants_messages() || self.is_settling || !matches!(self.state, State::Open(_))
+        !self.wants_messages()
+            || !matches!(self.state, State::Open(_))
+            || (self.is_settling && self.has_last_message())
     }
 
     pub fn take_messages(&mut self) -> Vec<Frame> {
@@ -129,17 +131,12 @@ impl Fetch {
         if let State::Open(request) = &mut self.state {
             request.hear(now);
         }
-        let was_last = || Position::parse(frame.reply()).is_some_and(|at| at.pending == 0);
-        if !matches!(self.state, State::Open(_)) || self.deadline.is_none() {
-            // Its request is still to be made, or is for the whole batch.
-        } else if self.waits_for_one() {
+        if self.waits_for_one() && matches!(self.state, State::Open(_)) {
             // Here it is; there may be more.
             self.probing = true;
             self.ask(now);
-        } else if self.batch > 1 {
-            self.settled_at = was_last().then(|| now + QUIET);
-            self.is_settling = self.settled_at.is_some();
         }
+        self.is_settling = true;
         self.messages.push(frame);
     }
 
@@ -202,7 +199,9 @@ impl Fetch {
     /// What to do now. `can_ask` says whether a server is there; `last_token` is that of the
     /// request before.
     pub fn poll(&mut self, now: Instant, can_ask: bool, last_token: &mut u64) -> Action {
-        self.is_settling = false;
+        if std::mem::take(&mut self.is_settling) {
+            self.settled_at = self.has_last_message().then(|| now + QUIET);
+        }
         let is_stopped = matches!(self.state, State::Stopped);
         let is_late = self.deadline.map_or(is_stopped, |deadline| deadline <= now);
         let is_settled = self.settled_at.is_some_and(|settled| settled <= now);
@@ -227,6 +226,7 @@ impl Fetch {
                     *last_token += 1;
                     let terms = self.terms(now);
                     self.has_asked = true;
+                    self.settled_at = None;
                     self.state = State::Open(PullRequest::new(*last_token, terms, now));
                     return Action::Ask(*last_token, terms);
                 }
@@ -236,6 +236,12 @@ impl Fetch {
             State::Asking { .. } | State::Over(_) | State::Stopped => None,
         };
         Action::Wait([until, self.settled_at, self.deadline].into_iter().flatten().min())
+    }
+
+    /// Whether nothing stands behind its messages, and that is where its request was to end.
+    fn has_last_message(&self) -> bool {
+        let last = self.messages.last().and_then(|frame| Position::parse(frame.reply()));
+        self.probing && self.deadline.is_some() && last.is_some_and(|at| at.pending == 0)
     }
 
     fn time_left(&self, now: Instant) -> Option<Duration> {

@@ -98,8 +98,10 @@ fn the_server_says_nothing_after_the_last_message() {
 #[test]
 fn what_was_left_over_is_not_held_back() {
     let mut run = Run::new(5, Some(TIMEOUT), Some(MILLISECOND));
-    run.gets(&["a", "b"]);
+    run.gets(&["a"]);
+    run.fetch.on_message(last_message("b"), run.now);
     assert_eq!(run.asks(), Terms { batch: 3, no_wait: true, ..Terms::default() });
+    assert_eq!(run.poll(), Action::Wait(Some(run.now + TIMEOUT)), "the answer is sure to come");
     run.says("404 No Messages");
     assert_eq!(run.poll(), Action::Finish);
 }
