@@ -305,7 +305,9 @@ async def test_a_link_to_itself_is_refused(
     _, obs = await store(connect)
     await obs.put("me", b"content")
     options = api.ObjectMetaOptions(link=api.ObjectLink("B", target))
-    with pytest.raises(errors.BadObjectMetaError, match=r"'me' would be a link to itself"):
+    with pytest.raises(
+        errors.BadObjectMetaError, match=r"'me' of store 'B' would be a link to itself"
+    ):
         await obs.put("me", b"", api.ObjectMeta(options=options))
     assert (await obs.get("me")).data == b"content"
 

@@ -24,6 +24,10 @@ from parity.servers import ReservedPort, Server
 PATIENCE = 20.0
 
 
+# Subclasses that only this package has: whoever handles nats-py's handles them.
+NARROWER = ("KeyExistsError",)
+
+
 @dataclass(frozen=True)
 class Scenario:
     """A function to run, and how its outcome here differs from nats-py's, if it does."""
@@ -81,11 +85,22 @@ def describe(value: Any) -> str:
     if isinstance(value, AttributeError):
         # Which of the two a value of a wrong type gives depends on what is done to it first.
         return "TypeError"
-    cls = type(value)
+    cls = next(cls for cls in type(value).__mro__ if cls.__name__ not in NARROWER)
     name = cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__name__}"
     # Texts of Python's own errors tell how a function is written, not what it promises.
     own = not isinstance(value, OSError) and cls.__module__ == "builtins"
-    return name if own else f"{name}: {value}"
+    return name if own else f"{name}: {without_details(value)}"
+
+
+def without_details(error: BaseException) -> str:
+    """Return an error's text without what only this package says in it: what the error is about,
+    and the code where nats-py has none."""
+    text = str(error)
+    details = getattr(error, "details", "")
+    if details:
+        text = text.removesuffix(f"({details})")
+    text = re.sub(r": code=\S+( err_code=None)?( description='None')?\s*$", "", text)
+    return text.replace(" err_code=None", "").rstrip()
 
 
 class Context:

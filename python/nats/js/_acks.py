@@ -8,7 +8,7 @@ from typing import Optional
 from nats.aio._types import NO_RESPONDERS_STATUS
 from nats.aio.msg import Msg
 from nats.js import api
-from nats.js.errors import APIError, NoStreamResponseError
+from nats.js.errors import APIError, NoStreamResponseError, concerning
 
 
 def parse_ack(data: bytes, status: Optional[str]) -> api.PubAck:
@@ -22,13 +22,19 @@ def parse_ack(data: bytes, status: Optional[str]) -> api.PubAck:
     :raises nats.js.errors.APIError: the stream refuses the message.
     """
     if status == NO_RESPONDERS_STATUS:
-        raise NoStreamResponseError
+        raise no_stream()
     if status is None and not data:
         return api.PubAck(stream="", seq=0)
     resp = json.loads(data)
     if "error" in resp:
         APIError.from_error(resp["error"])
     return api.PubAck.from_response(resp)
+
+
+def no_stream(subject: str = "the subject") -> NoStreamResponseError:
+    """Nobody has answered a message that was to be stored."""
+    hint = f"does a stream store {subject}, and is JetStream enabled?"
+    return concerning(NoStreamResponseError(), hint)
 
 
 def parse_ack_message(msg: Msg) -> api.PubAck:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from nats._core import ObjectReader
 from nats.errors import ConnectionClosedError
 from nats.js import api
-from nats.js.errors import DigestMismatchError
+from nats.js.errors import DigestMismatchError, concerning
 
 from ._feed import Feed
 
@@ -60,7 +60,8 @@ async def read_content(
     finally:
         await feed.end()
     if info.size not in (size, None) or not _is_digest(info.digest, reader.digest()):
-        raise DigestMismatchError
+        details = f"object {info.name!r} of store {info.bucket!r}, {size} of {info.size} bytes"
+        raise concerning(DigestMismatchError(), details)
     return b"" if write else reader.take()
 
 

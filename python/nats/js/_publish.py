@@ -11,10 +11,10 @@ from nats._core import AckWindow, Connection
 from nats.aio._waits import outcome
 from nats.errors import NoRespondersError
 from nats.js import api
-from nats.js.errors import NoStreamResponseError, TooManyStalledMsgsError
+from nats.js.errors import Error, NoStreamResponseError, TooManyStalledMsgsError, concerning
 from nats.js.manager import JetStreamManager
 
-from ._acks import parse_ack_message
+from ._acks import no_stream, parse_ack_message
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
@@ -80,16 +80,20 @@ class Publishing(JetStreamManager):
         if core is None:
             try:
                 msg = await nc.request(subject, payload, timeout=timeout, headers=headers)
+                return parse_ack_message(msg)
             except NoRespondersError:
-                raise NoStreamResponseError from None
-            return parse_ack_message(msg)
+                raise no_stream(repr(subject)) from None
+            except Error as error:
+                raise _about(error, subject) from None
         future, token, room = core.request_ack(subject, payload, headers, timeout)
         try:
             if room is not None:
                 await nc._send_within(nc._wait_for_room(room), future)
             ack: api.PubAck = await future
-        except BaseException:
+        except BaseException as error:
             core.forget_request(token)
+            if isinstance(error, Error):
+                _about(error, subject)
             raise
         return ack
 
@@ -196,6 +200,13 @@ class Publishing(JetStreamManager):
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._window.watch_completion(done)
         await done
+
+
+def _about(error: Error, subject: str) -> Error:
+    """Adds to what the core or the server says what only the caller knows."""
+    if isinstance(error, NoStreamResponseError):
+        return concerning(error, no_stream(repr(subject)).details)
+    return concerning(error, f"published to {subject!r}")
 
 
 def _expecting(

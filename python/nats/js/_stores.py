@@ -13,6 +13,7 @@ from nats.js.errors import (
     KeyHistoryTooLargeError,
     KeyValueLimitMarkerTTLNotSupportedError,
     NotFoundError,
+    concerning,
 )
 from nats.js.manager import JetStreamManager
 
@@ -38,7 +39,8 @@ _DUPLICATE_WINDOW: float = 2 * 60
 
 def _check_name(bucket: Optional[str]) -> None:
     if _BUCKET_NAME.match(bucket) is None:  # type: ignore[arg-type]
-        raise InvalidBucketNameError
+        details = f"{bucket!r}: a name has letters, digits, '_' and '-' only"
+        raise concerning(InvalidBucketNameError(), details)
 
 
 class Stores(JetStreamManager):
@@ -56,10 +58,12 @@ class Stores(JetStreamManager):
         try:
             info = await self.stream_info(stream)
         except NotFoundError:
-            raise BucketNotFoundError from None
+            details = f"bucket {bucket!r}: create_key_value() creates it"
+            raise concerning(BucketNotFoundError(code=404), details) from None
         history = info.config.max_msgs_per_subject
         if history is None or history < 1:
-            raise BadBucketError
+            details = f"stream {stream!r} is no bucket: its max_msgs_per_subject is {history}"
+            raise concerning(BadBucketError(code=400), details)
         return self._key_value(bucket, info)
 
     async def create_key_value(
@@ -83,12 +87,14 @@ class Stores(JetStreamManager):
         if config.ttl and config.ttl < duplicate_window:
             duplicate_window = config.ttl
         if config.history > KV_MAX_HISTORY:
-            raise KeyHistoryTooLargeError
+            details = f"bucket {config.bucket!r}, history of {config.history}"
+            raise concerning(KeyHistoryTooLargeError(code=400), details)
         marker_ttl: Optional[float] = None
         if config.limit_marker_ttl is not None and config.limit_marker_ttl > 0:
             account = await self.account_info()
             if not account.api.level or account.api.level < 1:
-                raise KeyValueLimitMarkerTTLNotSupportedError
+                details = f"bucket {config.bucket!r}: limit_marker_ttl needs nats-server 2.11"
+                raise concerning(KeyValueLimitMarkerTTLNotSupportedError(), details)
             marker_ttl = config.limit_marker_ttl
         stream = api.StreamConfig(
             name=KV_STREAM_TEMPLATE.format(bucket=config.bucket),
@@ -158,7 +164,8 @@ class Stores(JetStreamManager):
         try:
             await self.stream_info(stream)
         except NotFoundError:
-            raise BucketNotFoundError from None
+            details = f"object store {bucket!r}: create_object_store() creates it"
+            raise concerning(BucketNotFoundError(code=404), details) from None
         return ObjectStore(name=bucket, stream=stream, js=self._context())
 
     async def create_object_store(

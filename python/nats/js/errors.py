@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, Dict, NoReturn, Optional, TypeVar
 
 import nats.errors
 
@@ -13,14 +13,36 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
 
+_E = TypeVar("_E", bound="Error")
+
+
 class Error(nats.errors.Error):
-    """Base of the errors of JetStream, except for timeouts."""
+    """Base of the errors of JetStream, except for timeouts.
+
+    ``details`` says what it is about, such as the stream or the key, and perhaps what to do; the
+    text ends with it.
+    """
+
+    # Not in `vars()`, nor a parameter: an error made without arguments is like nats-py's.
+    details = ""
 
     def __init__(self, description: Optional[str] = None) -> None:
         self.description = description
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"nats: JetStream.{type(self).__name__} {self.description or ''}"
+
+    def __str__(self) -> str:
+        text = self._text()
+        return f"{text.rstrip()} ({self.details})" if self.details else text
+
+
+def concerning(error: _E, details: str, **attributes: Any) -> _E:
+    """Returns the error with its details, and with attributes of its class that say the same."""
+    error.details = details
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error
 
 
 @dataclass(repr=False, init=False)
@@ -59,10 +81,13 @@ class APIError(Error):
         :raises APIError: for any other, and without a status.
         """
         if msg.header is None:
-            raise APIError
+            raise concerning(APIError(), "the answer has no status")
         code = msg.header["Status"]
         if code == "503":
-            raise ServiceUnavailableError
+            raise concerning(
+                ServiceUnavailableError(code=503, description=msg.header.get("Description")),
+                "nobody answers: is the stream or consumer there, and JetStream enabled?",
+            )
         raise APIError(code=int(code), description=msg.header["Description"])
 
     @classmethod
@@ -74,11 +99,24 @@ class APIError(Error):
         known = {name: err[name] for name in _ERROR_FIELDS if name in err}
         raise _BY_CODE.get(err["code"], APIError)(**known)
 
-    def __str__(self) -> str:
-        return (
-            f"nats: {type(self).__name__}: code={self.code} err_code={self.err_code} "
-            f"description='{self.description}'"
-        )
+    def _text(self) -> str:
+        name = type(self).__name__
+        known = {"code": self.code, "err_code": self.err_code}
+        if self.code is None and not self.details:
+            # As nats-py shows what wasn't raised here.
+            parts = [f"{field}={value}" for field, value in known.items()]
+            parts.append(f"description='{self.description}'")
+        else:
+            parts = [f"{field}={value}" for field, value in known.items() if value is not None]
+            if self.description is not None:
+                parts.append(f"description='{self.description}'")
+        return f"nats: {name}: {' '.join(parts)}" if parts else f"nats: {name}"
+
+
+# Some subclasses take other parameters.
+for _field in ("code", "err_code", "description", "stream", "seq"):
+    setattr(APIError, _field, None)
+del _field
 
 
 class ServiceUnavailableError(APIError):
@@ -113,14 +151,14 @@ _BY_CODE: dict[Any, type[APIError]] = {
 class NoStreamResponseError(Error):
     """No stream stores the subject of a published message."""
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return "nats: no response from stream"
 
 
 class TooManyStalledMsgsError(Error):
     """Too many messages published without waiting are still unacknowledged."""
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return "nats: stalled with too many outstanding async published messages"
 
 
@@ -144,7 +182,7 @@ class ConsumerSequenceMismatchError(Error):
         self.consumer_sequence: Any = consumer_sequence
         self.last_consumer_sequence: Any = last_consumer_sequence
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         gap = self.last_consumer_sequence - self.consumer_sequence
         return (
             "nats: sequence mismatch for consumer at sequence "
@@ -162,22 +200,30 @@ class BadBucketError(APIError):
 
 
 class KeyValueError(APIError):
-    """Base of the errors of key-value buckets."""
+    """Base of the errors of key-value buckets; ``bucket`` and ``key`` tell of which, if it is
+    about one."""
+
+    bucket: Optional[str] = None
+    key: Optional[str] = None
 
 
 class KeyDeletedError(KeyValueError, NotFoundError):
     """The key was deleted or purged: ``entry`` and ``op`` tell when and how."""
 
+    code = 404
+
     def __init__(self, entry: Any = None, op: Optional[str] = None) -> None:
         self.entry = entry
         self.op = op
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return "nats: key was deleted"
 
 
 class KeyNotFoundError(KeyValueError, NotFoundError):
     """The bucket doesn't have the key, or not in that revision."""
+
+    code = 404
 
     def __init__(
         self, entry: Any = None, op: Optional[str] = None, message: Optional[str] = None
@@ -186,7 +232,7 @@ class KeyNotFoundError(KeyValueError, NotFoundError):
         self.op = op
         self.message = message
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         text = "nats: key not found"
         return f"{text}: {self.message}" if self.message else text
 
@@ -194,24 +240,32 @@ class KeyNotFoundError(KeyValueError, NotFoundError):
 class KeyWrongLastSequenceError(KeyValueError, BadRequestError):
     """The key's revision isn't the one that the update expected."""
 
+    code = 400
+
     def __init__(self, description: Optional[str] = None) -> None:
         self.description = description
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return f"nats: {self.description}"
+
+
+class KeyExistsError(KeyWrongLastSequenceError):
+    """A key that was to be created has a value, of the revision ``revision``."""
+
+    revision: Optional[int] = None
 
 
 class NoKeysError(KeyValueError):
     """The bucket has no keys, or none that match."""
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return "nats: no keys found"
 
 
 class KeyHistoryTooLargeError(KeyValueError):
     """A bucket keeps at most 64 revisions of a key."""
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return "nats: history limited to a max of 64"
 
 
@@ -254,5 +308,5 @@ class ObjectAlreadyExists(Error):
 class KeyValueLimitMarkerTTLNotSupportedError(Error):
     """``limit_marker_ttl`` needs nats-server 2.11 or newer."""
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return "nats: limit marker TTLs not supported by server"

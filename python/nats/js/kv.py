@@ -9,7 +9,7 @@ import logging
 import re
 from dataclasses import dataclass
 from json.encoder import encode_basestring_ascii
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias, TypeVar
 
 from nats._core import EntryFeed, EntryShape
 from nats.errors import TimeoutError
@@ -18,10 +18,13 @@ from nats.js.errors import (
     APIError,
     InvalidKeyError,
     KeyDeletedError,
+    KeyExistsError,
     KeyNotFoundError,
+    KeyValueError,
     KeyWrongLastSequenceError,
     NoKeysError,
     NotFoundError,
+    concerning,
 )
 
 from ._kv_watch import KeyWatcher as _KeyWatcher
@@ -50,6 +53,8 @@ MSG_ROLLUP_SUBJECT = "sub"
 KV_MARKER_REASON = "Nats-Marker-Reason"
 
 logger = logging.getLogger(__name__)
+
+_KeyValueError = TypeVar("_KeyValueError", bound=KeyValueError)
 
 VALID_KEY_RE = re.compile(r"^[-/_=\.a-zA-Z0-9]+$")
 
@@ -156,11 +161,18 @@ class KeyValue:
         :raises nats.js.errors.KeyNotFoundError: the key has no value, or not in that revision.
         """
         if validate_keys and not _is_key_valid(key):
-            raise InvalidKeyError
+            raise concerning(InvalidKeyError(), repr(key))
         try:
             return await self._get(key, revision)
         except KeyDeletedError as deleted:
-            raise KeyNotFoundError(deleted.entry, deleted.op) from None
+            not_found = KeyNotFoundError(deleted.entry, deleted.op)
+            raise self._about(not_found, key, f"{deleted.op} marker") from None
+        except KeyNotFoundError as error:
+            raise self._about(error, key, f"revision {revision}" if revision else "") from None
+
+    def _about(self, error: _KeyValueError, key: str, more: str = "") -> _KeyValueError:
+        details = f"key {key!r} of bucket {self._name!r}{more and ', '}{more}"
+        return concerning(error, details, bucket=self._name, key=key)
 
     async def _get(self, key: str, revision: Optional[int] = None) -> KeyValue.Entry:
         subject = f"{self._pre}{key}"
@@ -243,7 +255,7 @@ class KeyValue:
         """Stores a value if the key has none; returns its revision.
 
         :param msg_ttl: whole seconds after which the server drops the value (ADR-43).
-        :raises nats.js.errors.KeyWrongLastSequenceError: the key has a value.
+        :raises nats.js.errors.KeyExistsError: the key has a value.
         """
         if validate_keys and not _is_key_valid(key):
             raise InvalidKeyError(key)
@@ -252,11 +264,14 @@ class KeyValue:
         except KeyWrongLastSequenceError as conflict:
             # What is there may be the marker of a deleted key.
             try:
-                await self._get(key)
+                entry = await self._get(key)
             except KeyDeletedError as deleted:
                 last = deleted.entry.revision
                 return await self._update(key, value, last, validate_keys, msg_ttl)
-            raise conflict from None
+            exists = KeyExistsError(conflict.description)
+            exists.revision = entry.revision
+            hint = f"which has a value, revision {entry.revision}: update() replaces it"
+            raise self._about(exists, key, hint) from conflict
 
     async def update(
         self,
@@ -288,7 +303,8 @@ class KeyValue:
             )
         except APIError as error:
             if error.err_code in _WRONG_LAST_SEQUENCE:
-                raise KeyWrongLastSequenceError(description=error.description) from error
+                wrong = KeyWrongLastSequenceError(description=error.description)
+                raise self._about(wrong, key, f"expected revision {last or 0}") from error
             raise
         return ack.seq
 
@@ -385,7 +401,8 @@ class KeyValue:
         if filters:
             keys = [key for key in keys if any(text in key for text in filters)]
         if not keys:
-            raise NoKeysError
+            details = f"bucket {self._name!r}" + (f", filters {filters}" if filters else "")
+            raise concerning(NoKeysError(code=404), details, bucket=self._name)
         return keys
 
     async def history(self, key: str) -> List[KeyValue.Entry]:
@@ -399,7 +416,7 @@ class KeyValue:
         finally:
             await watcher._arrivals.end()
         if not entries:
-            raise NoKeysError
+            raise self._about(NoKeysError(code=404), key)
         return entries
 
     async def watch(

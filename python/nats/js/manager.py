@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import logging
-from binascii import a2b_base64
 from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, Iterable, List, Optional
 
 from nats.aio._types import NATS_HDR_LINE, NATS_HDR_LINE_SIZE, NO_RESPONDERS_STATUS
@@ -17,7 +16,11 @@ from nats.js.errors import (
     ConsumerInvalidResetError,
     NotFoundError,
     ServiceUnavailableError,
+    concerning,
 )
+
+from ._requests import asked_about, encode, validate_consumer_name, validate_stream_name
+from ._stored import raw_msg
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
@@ -27,31 +30,8 @@ __all__ = ["NATS_HDR_LINE", "NATS_HDR_LINE_SIZE", "JetStreamManager"]
 
 logger = logging.getLogger(__name__)
 
-# What the server can't have in the name of a file or in a token of a subject.
-_INVALID_NAME_CHARS = ">*. /\\\t\r\n"
-
-_CRLF = b"\r\n"
 _CONSUMER_INVALID_RESET = 10204
 _LONG_AGO = "1970-01-01T00:00:00Z"
-
-
-def _validate_name(kind: str, name: Optional[str]) -> None:
-    if not name:
-        raise ValueError(f"nats: {kind} name is required")
-    if any(character in _INVALID_NAME_CHARS for character in name):
-        raise ValueError(f"nats: invalid {kind} name: {name!r}")
-
-
-def _validate_stream_name(name: Optional[str]) -> None:
-    _validate_name("stream", name)
-
-
-def _validate_consumer_name(name: Optional[str]) -> None:
-    _validate_name("consumer", name)
-
-
-def _encode(request: Dict[str, Any]) -> bytes:
-    return json.dumps(request).encode()
 
 
 class JetStreamManager:
@@ -87,10 +67,13 @@ class JetStreamManager:
         :raises nats.js.errors.NotFoundError: there is none.
         """
         resp = await self._api_request(
-            f"{self._prefix}.STREAM.NAMES", _encode({"subject": subject}), timeout=self._timeout
+            f"{self._prefix}.STREAM.NAMES", encode({"subject": subject}), timeout=self._timeout
         )
         if not resp["streams"]:
-            raise NotFoundError
+            raise concerning(
+                NotFoundError(code=404),
+                f"no stream stores subject {subject!r}: add_stream() creates one",
+            )
         name: str = resp["streams"][0]
         return name
 
@@ -101,7 +84,7 @@ class JetStreamManager:
             ``state.subjects``. The server gives 100 000 subjects in one answer; for more it is
             asked again.
         """
-        _validate_stream_name(name)
+        validate_stream_name(name)
         pages = await self._list(
             f"{self._prefix}.STREAM.INFO.{name}",
             {"subjects_filter": subjects_filter} if subjects_filter else None,
@@ -139,17 +122,17 @@ class JetStreamManager:
         self, verb: str, config: Optional[api.StreamConfig], params: Dict[str, Any]
     ) -> api.StreamInfo:
         config = (api.StreamConfig() if config is None else config).evolve(**params)
-        _validate_stream_name(config.name)
+        validate_stream_name(config.name)
         resp = await self._api_request(
             f"{self._prefix}.STREAM.{verb}.{config.name}",
-            _encode(config.as_dict()),
+            encode(config.as_dict()),
             timeout=self._timeout,
         )
         return api.StreamInfo.from_response(resp)
 
     async def delete_stream(self, name: str) -> bool:
         """Deletes a stream with its messages and consumers; returns ``True``."""
-        _validate_stream_name(name)
+        validate_stream_name(name)
         resp = await self._api_request(
             f"{self._prefix}.STREAM.DELETE.{name}", timeout=self._timeout
         )
@@ -168,10 +151,10 @@ class JetStreamManager:
         :param subject: only messages whose subject matches this one.
         :param keep: not the last so many; excludes ``seq``.
         """
-        _validate_stream_name(name)
+        validate_stream_name(name)
         purge = api.StreamPurgeRequest(seq=seq or None, filter=subject or None, keep=keep or None)
         resp = await self._api_request(
-            f"{self._prefix}.STREAM.PURGE.{name}", _encode(purge.as_dict()), timeout=self._timeout
+            f"{self._prefix}.STREAM.PURGE.{name}", encode(purge.as_dict()), timeout=self._timeout
         )
         return _success(resp)
 
@@ -188,7 +171,7 @@ class JetStreamManager:
         """Returns an :class:`nats.js.api.StreamsListIterator` over one page of the list, at most
         256 streams from ``offset`` on; its ``total`` tells whether there are more."""
         resp = await self._api_request(
-            f"{self._prefix}.STREAM.LIST", _encode({"offset": offset}), timeout=self._timeout
+            f"{self._prefix}.STREAM.LIST", encode({"offset": offset}), timeout=self._timeout
         )
         return api.StreamsListIterator(resp["offset"], resp["total"], resp["streams"])
 
@@ -205,7 +188,7 @@ class JetStreamManager:
         pages: List[Dict[str, Any]] = []
         offset: int = (request or {}).get("offset") or 0
         while True:
-            payload = b"" if request is None else _encode(request)
+            payload = b"" if request is None else encode(request)
             page = await self._api_request(subject, payload, timeout=self._timeout)
             pages.append(page)
             missing = page.get("missing") or ()
@@ -221,8 +204,8 @@ class JetStreamManager:
         self, stream: str, consumer: str, timeout: Optional[float] = None
     ) -> api.ConsumerInfo:
         """Returns configuration and state of a consumer."""
-        _validate_stream_name(stream)
-        _validate_consumer_name(consumer)
+        validate_stream_name(stream)
+        validate_consumer_name(consumer)
         resp = await self._api_request(
             f"{self._prefix}.CONSUMER.INFO.{stream}.{consumer}",
             b"",
@@ -256,16 +239,16 @@ class JetStreamManager:
         :param action: ``create`` for a consumer that mustn't exist with another configuration;
             nats-server 2.10 or newer heeds it.
         """
-        _validate_stream_name(stream)
+        validate_stream_name(stream)
         for name in (config.name, config.durable_name):
             if name:
-                _validate_consumer_name(name)
+                validate_consumer_name(name)
         request: Dict[str, Any] = {"stream_name": stream, "config": config.as_dict()}
         if action is not None:
             request["action"] = action
         resp = await self._api_request(
             f"{self._prefix}.CONSUMER.{self._create_consumer_subject(stream, config)}",
-            _encode(request),
+            encode(request),
             timeout=timeout or self._timeout,
         )
         return api.ConsumerInfo.from_response(resp)
@@ -285,8 +268,8 @@ class JetStreamManager:
 
     async def delete_consumer(self, stream: str, consumer: str) -> bool:
         """Deletes a consumer; returns ``True``."""
-        _validate_stream_name(stream)
-        _validate_consumer_name(consumer)
+        validate_stream_name(stream)
+        validate_consumer_name(consumer)
         resp = await self._api_request(
             f"{self._prefix}.CONSUMER.DELETE.{stream}.{consumer}", b"", timeout=self._timeout
         )
@@ -303,11 +286,11 @@ class JetStreamManager:
 
         :param pause_until: when it goes on by itself, RFC 3339 such as ``2030-01-31T12:00:00Z``.
         """
-        _validate_stream_name(stream)
-        _validate_consumer_name(consumer)
+        validate_stream_name(stream)
+        validate_consumer_name(consumer)
         resp = await self._api_request(
             f"{self._prefix}.CONSUMER.PAUSE.{stream}.{consumer}",
-            _encode({"pause_until": pause_until}),
+            encode({"pause_until": pause_until}),
             timeout=self._timeout if timeout is None else timeout,
         )
         return api.ConsumerPause.from_response(resp)
@@ -336,19 +319,20 @@ class JetStreamManager:
             ``DeliverPolicy``: before its start, or it isn't one of ``all``,
             ``by_start_sequence`` and ``by_start_time``.
         """
-        _validate_stream_name(stream)
-        _validate_consumer_name(consumer)
+        validate_stream_name(stream)
+        validate_consumer_name(consumer)
         try:
             resp = await self._api_request(
                 f"{self._prefix}.CONSUMER.RESET.{stream}.{consumer}",
-                _encode({"seq": seq}) if seq else b"",
+                encode({"seq": seq}) if seq else b"",
                 timeout=self._timeout if timeout is None else timeout,
             )
         except APIError as error:
             if error.err_code != _CONSUMER_INVALID_RESET:
                 raise
-            raise ConsumerInvalidResetError(
-                code=error.code, description=error.description, err_code=error.err_code
+            raise concerning(
+                ConsumerInvalidResetError(error.code, error.description, error.err_code),
+                error.details,
             ) from error
         return api.ConsumerReset.from_response(resp)
 
@@ -356,7 +340,7 @@ class JetStreamManager:
         self, stream: str, offset: Optional[int] = None
     ) -> List[api.ConsumerInfo]:
         """Returns the consumers of a stream from ``offset`` on, all of them."""
-        _validate_stream_name(stream)
+        validate_stream_name(stream)
         pages = await self._list(
             f"{self._prefix}.CONSUMER.LIST.{stream}",
             None if offset is None else {"offset": offset},
@@ -386,7 +370,7 @@ class JetStreamManager:
         :raises nats.js.errors.NotFoundError: there is no such message.
         :raises nats.errors.NoRespondersError: ``direct`` isn't allowed.
         """
-        _validate_stream_name(stream_name)
+        validate_stream_name(stream_name)
         request: Dict[str, Any] = {}
         if next:
             request = {"seq": seq, "next_by_subj": subject}
@@ -396,27 +380,32 @@ class JetStreamManager:
             request = {"seq": seq}
 
         if direct:
-            target, payload = f"{self._prefix}.DIRECT.GET.{stream_name}", _encode(request)
+            target, payload = f"{self._prefix}.DIRECT.GET.{stream_name}", encode(request)
             if subject and seq is None:
                 # In the subject, so that permissions can depend on it.
                 target, payload = f"{target}.{subject}", b""
             msg = await self._nc.request(target, payload, timeout=self._timeout)
-            return self._lift_msg_to_raw_msg(msg)
+            try:
+                return self._lift_msg_to_raw_msg(msg)
+            except APIError as error:
+                raise concerning(error, f"stream {stream_name!r}, {json.dumps(request)}") from None
 
         resp = await self._api_request(
             f"{self._prefix}.STREAM.MSG.GET.{stream_name}",
-            _encode(request),
+            encode(request),
             timeout=self._timeout,
         )
-        return _raw_msg(resp)
+        return raw_msg(resp)
 
     def _stored_msg(self, answer: Msg, direct: bool) -> api.RawStreamMsg:
         """As :meth:`get_msg`, of an answer that is there already."""
         if (answer.headers or {}).get(api.Header.STATUS) == NO_RESPONDERS_STATUS:
-            raise NoRespondersError if direct else ServiceUnavailableError
+            if direct:
+                raise NoRespondersError
+            raise _unavailable()
         if direct:
             return self._lift_msg_to_raw_msg(answer)
-        return _raw_msg(_checked(answer))
+        return raw_msg(_checked(answer))
 
     @classmethod
     def _lift_msg_to_raw_msg(cls, msg: Any) -> api.RawStreamMsg:
@@ -425,7 +414,7 @@ class JetStreamManager:
             msg.data = None
             status = msg.headers.get("Status")
             if status == "404":
-                raise NotFoundError
+                raise NotFoundError(code=404)
             if status:
                 APIError.from_msg(msg)
         seq = msg.headers.get("Nats-Sequence")
@@ -440,9 +429,9 @@ class JetStreamManager:
 
     async def delete_msg(self, stream_name: str, seq: int) -> bool:
         """Deletes the message with this sequence from a stream; returns ``True``."""
-        _validate_stream_name(stream_name)
+        validate_stream_name(stream_name)
         resp = await self._api_request(
-            f"{self._prefix}.STREAM.MSG.DELETE.{stream_name}", _encode({"seq": seq})
+            f"{self._prefix}.STREAM.MSG.DELETE.{stream_name}", encode({"seq": seq})
         )
         return _success(resp)
 
@@ -464,8 +453,19 @@ class JetStreamManager:
         try:
             msg = await self._nc.request(req_subject, req, timeout=timeout)
         except NoRespondersError:
-            raise ServiceUnavailableError from None
-        return _checked(msg)
+            raise _unavailable(req_subject) from None
+        try:
+            return _checked(msg)
+        except APIError as error:
+            raise concerning(error, asked_about(req_subject.removeprefix(self._prefix))) from None
+
+
+def _unavailable(subject: str = "") -> ServiceUnavailableError:
+    asked = f"nobody answers {subject}: " if subject else ""
+    return concerning(
+        ServiceUnavailableError(code=503),
+        f"{asked}is JetStream enabled on the server and for this account?",
+    )
 
 
 def _checked(answer: Msg) -> Dict[str, Any]:
@@ -476,28 +476,6 @@ def _checked(answer: Msg) -> Dict[str, Any]:
     return resp
 
 
-def _raw_msg(resp: Dict[str, Any]) -> api.RawStreamMsg:
-    raw_msg = api.RawStreamMsg.from_response(resp["message"])
-    if raw_msg.hdrs:
-        raw_msg.headers = _parse_headers(a2b_base64(raw_msg.hdrs))
-    raw_msg.data = a2b_base64(raw_msg.data) if raw_msg.data else None
-    return raw_msg
-
-
 def _success(resp: Dict[str, Any]) -> bool:
     success: bool = resp["success"]
     return success
-
-
-def _parse_headers(block: bytes) -> Optional[Dict[str, str]]:
-    """Reads the headers of a stored message (ADR-4) by the rules for delivered ones.
-
-    Lines that can't be understood are skipped; of a repeated name the last value counts.
-    """
-    headers: Dict[str, str] = {}
-    for line in block.split(_CRLF)[1:]:
-        name, colon, value = line.partition(b":")
-        key = name.strip().decode("ascii", "replace")
-        if colon and key.isascii() and not any(character.isspace() for character in key):
-            headers[key] = value.strip().decode(errors="replace")
-    return headers or None

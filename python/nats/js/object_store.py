@@ -27,6 +27,7 @@ from nats.js.errors import (
     ObjectAlreadyExists,
     ObjectDeletedError,
     ObjectNotFoundError,
+    concerning,
 )
 from nats.js.kv import MSG_ROLLUP_SUBJECT, StopIterSentinel
 
@@ -152,6 +153,10 @@ class ObjectStore:
         self._stream = stream
         self._js = js
 
+    def _object(self, name: Optional[str]) -> str:
+        """An object, in the texts of errors."""
+        return f"object {name!r} of store {self._name!r}"
+
     def _chunk_subject(self, nuid: str) -> str:
         return OBJ_CHUNKS_PRE_TEMPLATE.format(bucket=self._name, obj=nuid)
 
@@ -184,13 +189,14 @@ class ObjectStore:
         try:
             msg = await self._js.get_last_msg(self._stream, self._meta_subject(name))
         except NotFoundError:
-            raise ObjectNotFoundError from None
+            raise concerning(ObjectNotFoundError(code=404), self._object(name)) from None
         try:
             info = api.ObjectInfo.from_response(json.loads(msg.data or b""))
         except Exception as error:
-            raise BadObjectMetaError from error
+            raise concerning(BadObjectMetaError(), self._object(name)) from error
         if info.deleted and not show_deleted:
-            raise ObjectNotFoundError
+            details = f"{self._object(name)}, which was deleted"
+            raise concerning(ObjectNotFoundError(code=404), details)
         return info
 
     async def get(
@@ -229,15 +235,18 @@ class ObjectStore:
         while True:
             info = await store.get_info(name, show_deleted)
             if not info.nuid:
-                raise BadObjectMetaError
+                details = f"{store._object(name)} doesn't tell where its content is"
+                raise concerning(BadObjectMetaError(), details)
             link = info.options.link if info.options else None
             if link is None:
                 return store, info
             if not link.name:
-                raise LinkIsABucketError
+                details = f"{store._object(name)} links to store {link.bucket!r}"
+                raise concerning(LinkIsABucketError(), details)
             followed.add((store._name, name))
             if (link.bucket, link.name) in followed:
-                raise BadObjectMetaError(f"the link {name!r} leads back to itself")
+                details = f"the link {store._object(name)} leads back to itself"
+                raise concerning(BadObjectMetaError(), details)
             store = await self._js.object_store(link.bucket)
             name, show_deleted = link.name, False
 
@@ -269,7 +278,8 @@ class ObjectStore:
             meta.options = api.ObjectMetaOptions(max_chunk_size=OBJ_DEFAULT_CHUNK_SIZE)
         link = meta.options.link
         if link and link.bucket == self._name and (link.name or meta.name) == meta.name:
-            raise BadObjectMetaError(f"{meta.name!r} would be a link to itself or to its own store")
+            details = f"{self._object(meta.name)} would be a link to itself or to its own store"
+            raise concerning(BadObjectMetaError(), details)
         chunk_size = meta.options.max_chunk_size or OBJ_DEFAULT_CHUNK_SIZE
         if chunk_size < 0:
             raise ValueError("nats: negative chunk size")
@@ -358,9 +368,10 @@ class ObjectStore:
         try:
             info = await self.get_info(name)
         except ObjectNotFoundError:
-            raise ObjectDeletedError from None
+            raise concerning(ObjectDeletedError(code=404), self._object(name)) from None
         if meta.name != name:
-            raise ObjectAlreadyExists
+            details = f"{self._object(name)} can't be renamed to {meta.name!r}"
+            raise concerning(ObjectAlreadyExists(), details)
         info.description = meta.description
         info.headers = meta.headers
         await self._publish_meta(name, info)
@@ -406,7 +417,8 @@ class ObjectStore:
         """
         info = await self.get_info(name)
         if not info.nuid:
-            raise BadObjectMetaError
+            details = f"{self._object(name)} doesn't tell where its content is"
+            raise concerning(BadObjectMetaError(), details)
         info.deleted = True
         info.size = 0
         info.chunks = 0
@@ -454,5 +466,5 @@ class ObjectStore:
         finally:
             await watcher._feed.end()
         if not infos:
-            raise NotFoundError
+            raise concerning(NotFoundError(code=404), f"no objects in store {self._name!r}")
         return infos

@@ -239,7 +239,7 @@ async def bound(ctx: Context) -> None:
     differs="it will never be served, and the server has said so",
     expected=[
         f"from a push consumer {batch} raises nats.js.errors.APIError: nats: APIError: "
-        "code=409 err_code=None description='Consumer is push based' "
+        "code=409 description='Consumer is push based' "
         for batch in (1, 2)
     ],
 )
@@ -351,7 +351,7 @@ async def consumer_deleted_before(ctx: Context) -> None:
     differs="the whole timeout, and an empty list or TimeoutError, don't tell what has happened",
     expected=[
         f"{batch} {deleted} raises nats.js.errors.APIError: nats: APIError: code=409 "
-        "err_code=None description='Consumer Deleted' "
+        "description='Consumer Deleted' "
         for batch in (1, 3)
         for deleted in ("consumer", "stream")
     ],

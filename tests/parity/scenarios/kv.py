@@ -112,7 +112,7 @@ async def creating_and_updating(ctx: Context) -> None:
     await told(ctx, "create again", kv.create("a", b"2"))
     await told(ctx, "update", kv.update("a", b"2", last=1))
     error = await told(ctx, "update of an old one", kv.update("a", b"3", last=1))
-    ctx.say(vars(error), isinstance(error, nats.js.errors.APIError), repr(error))
+    ctx.say(error.description, isinstance(error, nats.js.errors.APIError), repr(error))
     await told(ctx, "update without revision", kv.update("a", b"3"))
     await told(ctx, "update of an unknown key", kv.update("b", b"3", last=2))
     await told(ctx, "update as creation", kv.update("b", b"3", 0))
