@@ -163,6 +163,27 @@ async def test_publishing_through_the_applications_own_request(
     assert "published to 's'" in str(await refused(js.publish("s", headers=headers)))
 
 
+async def test_consumers(js_server: Server, connect: Connect) -> None:
+    js = (await connect()).jetstream()
+    await js.add_stream(name="S", subjects=["s"], storage="memory")
+    consumer = "consumer 'd' of stream 'S'"
+    sub = await js.subscribe("s", durable="d")
+    bound = await refused(js.subscribe("s", durable="d"))
+    assert str(bound).endswith(f"consumer is already bound to a subscription ({consumer})")
+    await sub.unsubscribe()
+    await js.delete_consumer("S", "d")
+
+    pull = await js.pull_subscribe("s", "d")
+    await js.delete_consumer("S", "d")
+    for batch in (1, 3):
+        gone = await refused(pull.fetch(batch, timeout=5))
+        assert isinstance(gone, errors.ServiceUnavailableError)
+        assert str(gone) == (
+            f"nats: ServiceUnavailableError: code=503 ({consumer}: nobody answers: is the stream "
+            "or consumer there, and JetStream enabled?)"
+        )
+
+
 # Key-value
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats.js import api
-from nats.js.errors import APIError, Error, NotFoundError
+from nats.js.errors import APIError, Error, NotFoundError, concerning
 
 if TYPE_CHECKING:
     from .manager import JetStreamManager
@@ -108,18 +108,22 @@ def _expect(info: api.ConsumerInfo, field: str, wanted: Any, there: Any) -> None
 def check_push(info: api.ConsumerInfo, queue: Optional[str]) -> None:
     """Raises unless a push subscription may use a consumer that exists."""
     group = info.config.deliver_group
+    refusal = ""
     if not group:
         if queue:
-            raise Error("cannot create a queue subscription for a consumer without a deliver group")
-        if info.push_bound:
-            raise Error("consumer is already bound to a subscription")
+            refusal = "cannot create a queue subscription for a consumer without a deliver group"
+        elif info.push_bound:
+            refusal = "consumer is already bound to a subscription"
     elif not queue:
-        raise Error(f"cannot create a subscription for a consumer with a deliver group {group}")
+        refusal = f"cannot create a subscription for a consumer with a deliver group {group}"
     elif queue != group:
-        raise Error(
+        refusal = (
             f"cannot create a queue subscription {queue} for a consumer "
             f"with a deliver group {group}"
         )
+    if refusal:
+        details = f"consumer {info.name!r} of stream {info.stream_name!r}"
+        raise concerning(Error(refusal), details)
 
 
 def check_pull(info: api.ConsumerInfo) -> None:

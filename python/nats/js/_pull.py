@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, List, Optional
+from typing import TYPE_CHECKING, List, NoReturn, Optional
 
 import nats
 from nats import errors
@@ -13,7 +13,7 @@ from nats._durations import MAX_NANOSECONDS, to_nanoseconds
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
-from nats.js.errors import APIError, FetchTimeoutError
+from nats.js.errors import APIError, FetchTimeoutError, concerning
 
 from ._consumer import SubscriptionConsumer
 
@@ -143,11 +143,20 @@ class PullSubscription:
                     if conn.is_closed or (core.stopped and conn.is_draining):
                         raise errors.ConnectionClosedError
                 elif kind == "refused":
-                    APIError.from_msg(value)
+                    self._refuse(value)
                 else:
                     raise FetchTimeoutError if value else errors.TimeoutError
         finally:
             fetch.end()
+
+    def _refuse(self, msg: Msg) -> NoReturn:
+        """Raises what the server's word about a pull request tells."""
+        try:
+            APIError.from_msg(msg)
+        except APIError as error:
+            hint = f": {error.details}" if error.details else ""
+            details = f"consumer {self._consumer!r} of stream {self._stream!r}{hint}"
+            raise concerning(error, details) from None
 
     def _reply_subject(self, token: int) -> str:
         """Where the server answers the request with this token."""
