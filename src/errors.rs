@@ -18,9 +18,9 @@ pyo3::import_exception!(nats.errors, ProtocolError);
 pyo3::import_exception!(nats.errors, TimeoutError);
 pyo3::import_exception!(nats.errors, UnexpectedEOF);
 
-impl From<BadSubject> for PyErr {
-    fn from(_: BadSubject) -> Self {
-        BadSubjectError::new_err(())
+impl From<BadSubject<'_>> for PyErr {
+    fn from(bad: BadSubject<'_>) -> Self {
+        BadSubjectError::new_err((bad.to_string(),))
     }
 }
 

@@ -35,10 +35,10 @@ class TimeoutError(Error, asyncio.TimeoutError):
 
 
 class NoRespondersError(Error):
-    """Nobody is subscribed to the subject of a request."""
+    """Nobody is subscribed to the subject of a request, which is named."""
 
     def __str__(self) -> str:
-        return "nats: no responders available for request"
+        return _detailed("nats: no responders available for request", self)
 
 
 class StaleConnectionError(Error):
@@ -52,7 +52,7 @@ class OutboundBufferLimitError(Error):
     """No room, or no permission, to buffer a message while disconnected."""
 
     def __str__(self) -> str:
-        return "nats: outbound buffer limit exceeded"
+        return _detailed("nats: outbound buffer limit exceeded", self)
 
 
 class UnexpectedEOF(StaleConnectionError):
@@ -74,6 +74,13 @@ class ConnectionClosedError(Error):
 
     def __str__(self) -> str:
         return "nats: connection closed"
+
+
+class NotConnectedError(Error, AssertionError):
+    """Asked of a client that has never been connected. nats-py has a bare `AssertionError`."""
+
+    def __str__(self) -> str:
+        return "nats: not connected: Client.connect must be called, and awaited, first"
 
 
 class SecureConnRequiredError(Error):
@@ -105,10 +112,10 @@ class BadSubscriptionError(Error):
 
 
 class BadSubjectError(Error):
-    """A subject, reply subject or queue group that isn't well formed."""
+    """A subject, reply subject or queue group that isn't well formed; it is quoted."""
 
     def __str__(self) -> str:
-        return "nats: invalid subject"
+        return _detailed("nats: invalid subject", self)
 
 
 class BadHeaderError(Error):

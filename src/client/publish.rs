@@ -14,8 +14,7 @@ use super::{Connection, status};
 use crate::bridge::{calls, resolve};
 use crate::connection::lock;
 use crate::errors::{
-    BadSubjectError, ConnectionClosedError, ConnectionDrainingError, MaxPayloadError,
-    OutboundBufferLimitError,
+    ConnectionClosedError, ConnectionDrainingError, MaxPayloadError, OutboundBufferLimitError,
 };
 use crate::protocol::{encode, headers, subject};
 
@@ -210,17 +209,22 @@ impl Connection {
         let over_limit =
             |added: usize| i64::try_from(outbox.size() + added).unwrap_or(i64::MAX) > max_pending;
         if !connected && (max_pending <= 0 || over_limit(payload.len())) {
-            return Err(OutboundBufferLimitError::new_err(()));
+            return Err(OutboundBufferLimitError::new_err(format!(
+                "disconnected, and pending_size lets no more than {max_pending} bytes wait"
+            )));
         }
         if payload.len() > self.max_payload.load(Relaxed) {
             return Err(MaxPayloadError::new_err(()));
         }
         if subject.is_empty() {
-            return Err(BadSubjectError::new_err(()));
+            return Err(subject::BadSubject(subject).into());
         }
         let foreign = !self.on_loop_thread(py)?;
         if max_pending > 0 && over_limit(payload.len()) && (foreign || !self.runs_here(py)?) {
-            return Err(OutboundBufferLimitError::new_err(()));
+            return Err(OutboundBufferLimitError::new_err(format!(
+                "pending_size lets no more than {max_pending} bytes wait, and only the loop's \
+                 thread can wait for room"
+            )));
         }
         let waiting = match headers {
             None => outbox.append(|out| {

@@ -78,7 +78,8 @@ async def test_no_responders(connect: Connect, old_style: bool) -> None:
     with pytest.raises(errors.NoRespondersError) as caught:
         await nc.request("nobody.here", b"x", timeout=TIMEOUT, old_style=old_style)
     assert not isinstance(caught.value, asyncio.TimeoutError)
-    assert str(caught.value) == "nats: no responders available for request"
+    text = 'nats: no responders available for request: "nobody.here"'
+    assert str(caught.value) == text
     assert_nothing_waits(nc)
     assert len(nc._subs) == (0 if old_style else 1)
 

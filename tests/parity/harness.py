@@ -18,7 +18,12 @@ from typing import Any
 
 from fake_server import FakeServer, Handler, handshake_and_serve
 from nats.aio.client import Client
-from nats.errors import NoServersError
+from nats.errors import (
+    BadSubjectError,
+    NoRespondersError,
+    NoServersError,
+    OutboundBufferLimitError,
+)
 from parity.servers import ReservedPort, Server
 
 PATIENCE = 20.0
@@ -26,6 +31,9 @@ PATIENCE = 20.0
 
 # Subclasses that only this package has: whoever handles nats-py's handles them.
 NARROWER = ("KeyExistsError",)
+
+# Errors behind whose text more is told than nats-py does.
+DETAILED = (BadSubjectError, NoRespondersError, NoServersError, OutboundBufferLimitError)
 
 
 @dataclass(frozen=True)
@@ -79,9 +87,10 @@ def describe(value: Any) -> str:
     """Return an exception's class and text, and the repr of anything else."""
     if not isinstance(value, BaseException):
         return repr(value)
-    if isinstance(value, NoServersError):
-        # nats-py doesn't say what happened at each server.
-        return f"nats.errors.NoServersError: {str(value)[:41]}"
+    if isinstance(value, DETAILED):
+        value = type(value)()
+    if isinstance(value, AssertionError):
+        return "AssertionError"
     if isinstance(value, AttributeError):
         # Which of the two a value of a wrong type gives depends on what is done to it first.
         return "TypeError"

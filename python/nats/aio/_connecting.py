@@ -214,6 +214,7 @@ class Connecting(Lifecycle):
             self.options["ws_connection_headers"],
             self.ssl_context if is_secure else None,
             self._tls_name(server),
+            self.options.get("ws_proxy"),
         )
 
     def _tls_name(self, server: Srv) -> str:

@@ -102,9 +102,12 @@ class Lifecycle:
                 await callback()
 
     def _native(self) -> Connection:
-        """The native connection, where there has to be one."""
+        """The native connection, where there has to be one.
+
+        :raises nats.errors.NotConnectedError: there was no `connect()`.
+        """
         if isinstance(self._core, Unconnected):
-            raise AssertionError("Client.connect must be called first")
+            raise errors.NotConnectedError
         return self._core
 
     @property

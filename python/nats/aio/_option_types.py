@@ -73,7 +73,7 @@ _KINDS = {
         ),
         _FLAG,
     ),
-    **dict.fromkeys(("name", "tls_hostname", "nkeys_seed_str"), _TEXT),
+    **dict.fromkeys(("name", "tls_hostname", "nkeys_seed_str", "ws_proxy"), _TEXT),
     **dict.fromkeys(("user", "password", "token"), _SECRET),
     **dict.fromkeys(("signature_cb", "user_jwt_cb", "reconnect_to_server_handler"), _FUNCTION),
     "inbox_prefix": _Kind("a str or bytes", _is_text_or_bytes),

@@ -14,7 +14,7 @@ from ._servers import Srv
 from ._types import CONNECT_OP, PROTOCOL, __lang__
 
 # Headers are for proxies that ask who comes.
-_SECRET = ("password", "token", "ws_connection_headers")
+_SECRET = ("password", "token", "ws_connection_headers", "ws_proxy")
 
 
 class Options(dict[str, Any]):

@@ -68,7 +68,7 @@ class Requests(Publishing):
         else:
             msg = await self._request_new_style(subject, payload, timeout, headers)
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
-            raise errors.NoRespondersError
+            raise errors.NoRespondersError(f'"{subject}"')
         return msg
 
     async def _request_new_style(
@@ -145,7 +145,7 @@ class Requests(Publishing):
         finally:
             core.forget_request(token)
         if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
-            raise errors.NoRespondersError
+            raise errors.NoRespondersError(f'"{subject}"')
         return msg
 
     def _fail_violation(self, violation: Violation, error: Callable[[], Exception]) -> None:

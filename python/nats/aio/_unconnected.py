@@ -30,7 +30,9 @@ class Unconnected:
         if self.status == 2:
             raise errors.ConnectionClosedError
         len(payload)
-        raise errors.OutboundBufferLimitError
+        raise errors.OutboundBufferLimitError(
+            "not connected: Client.connect must be called, and awaited, first"
+        )
 
     def counters(self) -> tuple[int, int, int, int]:
         return 0, 0, 0, 0

@@ -12,6 +12,7 @@ from urllib.parse import ParseResult, quote, unquote
 from nats._core import Connection, WebSocketCodec
 
 from ._drivers import AsyncioDriver, WireProtocol
+from ._http_proxy import open_tunnel, proxy_of
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 # What a path or a query may have without being quoted, and what is quoted already.
@@ -27,15 +28,18 @@ class WebSocketDriver(AsyncioDriver):
         headers: Any,
         context: Optional[ssl.SSLContext],
         server_hostname: str,
+        proxy: Optional[str],
     ) -> None:
         """
         :param headers: what the option ``ws_connection_headers`` holds.
         :param server_hostname: whom the server's certificate has to name.
+        :param proxy: what the option ``ws_proxy`` holds.
         """
         super().__init__(core)
         self._headers = headers
         self._context = context
         self._server_hostname = server_hostname
+        self._proxy = proxy
 
     async def open(self, uri: ParseResult) -> None:
         """
@@ -46,13 +50,17 @@ class WebSocketDriver(AsyncioDriver):
         loop = asyncio.get_running_loop()
         opened: asyncio.Future[Optional[Exception]] = loop.create_future()
         protocol = _WebSocketProtocol(self._core, make_codec(uri, self._headers), opened)
-        transport, _ = await loop.create_connection(
-            lambda: protocol,
-            uri.hostname or "",
-            port_of(uri),
-            ssl=self._context,
-            server_hostname=self._server_hostname if self._context else None,
-        )
+        proxy = proxy_of(uri, port_of(uri), self._proxy)
+        if proxy is None:
+            transport, _ = await loop.create_connection(
+                lambda: protocol,
+                uri.hostname or "",
+                port_of(uri),
+                ssl=self._context,
+                server_hostname=self._server_hostname if self._context else None,
+            )
+        else:
+            transport = await self._open_through(proxy, uri, protocol)
         try:
             failure = await opened
             if failure is not None:
@@ -61,6 +69,27 @@ class WebSocketDriver(AsyncioDriver):
             transport.abort()
             raise
         self._transport, self._protocol = transport, protocol
+
+    async def _open_through(
+        self, proxy: ParseResult, uri: ParseResult, protocol: _WebSocketProtocol
+    ) -> asyncio.Transport:
+        """As `create_connection`, through a proxy."""
+        transport: Optional[asyncio.Transport]
+        transport = tunnel = await open_tunnel(proxy, uri.hostname or "", port_of(uri))
+        if self._context is None:
+            tunnel.set_protocol(protocol)
+        else:
+            try:
+                transport = await asyncio.get_running_loop().start_tls(
+                    tunnel, protocol, self._context, server_hostname=self._server_hostname
+                )
+            except BaseException:
+                tunnel.abort()
+                raise
+            if transport is None:
+                raise ConnectionResetError(errno.ECONNRESET, "connection lost during the handshake")
+        protocol.connection_made(transport)
+        return transport
 
 
 class _WebSocketProtocol(WireProtocol):

@@ -161,6 +161,7 @@ class Client(
         *,
         ignore_auth_error_abort: bool = False,
         allow_plaintext: bool = False,
+        ws_proxy: Optional[str] = None,
     ) -> None:
         """Connects to the first server of the pool that takes the connection.
 
@@ -207,6 +208,9 @@ class Client(
         :param allow_plaintext: go on in the clear where ``tls`` or a ``tls://`` URL asks for TLS
             and the server has none, as nats-py does; so does ``FASTNATS_ALLOW_PLAINTEXT=1`` in
             the environment.
+        :param ws_proxy: ``http://user:password@host:port`` of a proxy for WebSocket connections;
+            empty for none. By default what ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and
+            ``NO_PROXY`` in the environment say.
         :raises nats.errors.NoServersError: no attempt succeeded; its ``failures`` say why.
         :raises nats.errors.SecureConnWantedError: a server has no TLS although ``tls``,
             ``tls_handshake_first`` or a ``tls://`` URL asks for it; without reconnecting, as is
@@ -276,6 +280,8 @@ class Client(
             self.options["ignore_auth_error_abort"] = True
         if allow_plaintext or os.environ.get("FASTNATS_ALLOW_PLAINTEXT") == "1":
             self.options["allow_plaintext"] = True
+        if ws_proxy is not None:
+            self.options["ws_proxy"] = ws_proxy
         self._skip_subject_validation = skip_subject_validation
         self._flush_timeout = flush_timeout
         self._auth_configured = bool(
@@ -379,7 +385,7 @@ class Client(
         """
         if self._skip_subject_validation:
             if not subject:
-                raise errors.BadSubjectError
+                raise errors.BadSubjectError('""')
         else:
             check_subscribe_subject(subject or "")
             check_queue(queue or "")
