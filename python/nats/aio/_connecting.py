@@ -203,16 +203,23 @@ class Connecting(Lifecycle):
         """
         :raises nats.errors.SecureConnWantedError: TLS is demanded, which `ws://` hasn't.
         """
-        # Few clients need it.
+        # Few clients need them.
+        from . import client, transport
+        from ._own_transport import OwnTransportDriver
         from ._websocket import WebSocketDriver
 
         is_secure = server.uri.scheme == "wss"
         if self._forbids_plaintext(server) and not is_secure:
             raise _without_tls(server, "is a ws:// URL", "Use wss://")
+        headers = self.options["ws_connection_headers"]
+        context = self.ssl_context if is_secure else None
+        if client.WebSocketTransport is not transport.WebSocketTransport:
+            own = client.WebSocketTransport(ws_headers=headers)
+            return OwnTransportDriver(self._native(), own, context, self.options["connect_timeout"])
         return WebSocketDriver(
             self._native(),
-            self.options["ws_connection_headers"],
-            self.ssl_context if is_secure else None,
+            headers,
+            context,
             self._tls_name(server),
             self.options.get("ws_proxy"),
         )
