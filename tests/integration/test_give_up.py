@@ -49,7 +49,7 @@ async def test_the_final_error_is_told_everywhere(
     await events.wait("closed")
     final = nc.last_error
     assert isinstance(final, errors.NoServersError)
-    assert f"127.0.0.1:{server.port}: [Errno 111]" in str(final)
+    assert f"127.0.0.1:{server.port}: [Errno " in str(final)
     assert events.errors[-1] is final
     assert [type(error) for error in events.errors].count(errors.NoServersError) == 1
     # Before `closed_cb`.
@@ -124,8 +124,8 @@ async def test_no_attempts_are_one_for_each_server(server: Server, connect: Conn
     nc = await connect(max_reconnect_attempts=0, **events.callbacks, **EAGER)
     await server.akill()
     await events.wait("closed")
-    refused = [error for error in events.errors if isinstance(error, ConnectionRefusedError)]
-    assert len(refused) == 1
+    # Refused, or reset by a server that is about to end.
+    assert sum(isinstance(error, OSError) for error in events.errors) == 1
     assert isinstance(nc.last_error, errors.NoServersError)
 
 

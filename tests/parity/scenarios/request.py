@@ -172,6 +172,13 @@ async def inbox_prefix(ctx: Context) -> None:
         ctx.say((await nc.request("ask", timeout=2)).data)
         ctx.say((await nc.request("ask", timeout=2, old_style=True)).data)
         await nc.close()
+
+
+@scenario(
+    differs="an option of a wrong type is named, nats-py has a bare assertion",
+    expected=["prefix 5 raises TypeError", "prefix None raises TypeError"],
+)
+async def inbox_prefix_of_a_wrong_type(ctx: Context) -> None:
     for prefix in (5, None):
         await ctx.attempt(f"prefix {prefix}", ctx.connect(inbox_prefix=prefix))
 
