@@ -10,6 +10,9 @@ MB = 1 << 20
 # What a client may grow by while it is flooded: buffers of both ends and the limits of the core.
 SLACK = 64 * MB
 
+# Seconds: a flood takes a busy machine long.
+PATIENCE = 120.0
+
 
 def memory() -> int:
     """Bytes of this process that are resident."""

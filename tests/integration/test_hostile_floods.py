@@ -7,12 +7,12 @@ import asyncio
 import pytest
 from conftest import Connect
 from fake_server import FakeConnection, FakeServer
-from flooding import MB, SLACK, flood, memory
+from flooding import MB, PATIENCE, SLACK, flood, memory
 from nats import errors
 from scripted import admit, payloads, subscribed, subscriber
 from waiting import EAGER, Events, eventually, within
 
-pytestmark = pytest.mark.usefixtures("driver")
+pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(400)]
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ async def test_flood_of_events_that_are_not_handled(connect: Connect, line: byte
             await entered.wait()
             flooding = asyncio.ensure_future(flood(client, line, 100 * MB))
             # By the client, which has had enough.
-            await client.wait_closed(30)
+            await client.wait_closed(PATIENCE)
             given_up.set()
             flooding.cancel()
             await asyncio.wait({flooding})
@@ -47,10 +47,10 @@ async def test_flood_of_events_that_are_not_handled(connect: Connect, line: byte
         nc = await connect(server, **{**events.callbacks, "error_cb": error_cb}, **EAGER)
         await within(entered.wait())
         before = memory()
-        await within(given_up.wait(), 30)
+        await within(given_up.wait(), PATIENCE)
         assert memory() - before < SLACK
         release.set()
-        await events.wait("reconnected", seconds=30)
+        await events.wait("reconnected", seconds=PATIENCE)
         await within(nc.flush())
         assert memory() - before < SLACK
         await nc.close()
@@ -66,7 +66,7 @@ async def test_flood_of_ok_is_harmless(connect: Connect) -> None:
         await client.serve()
 
     async with subscriber(connect, handler) as (nc, sub, events):
-        assert (await sub.next_msg(30)).data == b"one"
+        assert (await sub.next_msg(PATIENCE)).data == b"one"
         await within(nc.flush())
         assert (events.names, events.errors) == ([], [])
 
@@ -91,7 +91,7 @@ async def test_pings_of_a_server_that_does_not_read(connect: Connect) -> None:
 
     async with subscriber(connect, handler) as (nc, sub, _):
         before = memory()
-        assert (await sub.next_msg(30)).data == b"one"
+        assert (await sub.next_msg(PATIENCE)).data == b"one"
         assert nc.pending_data_size < MB
         assert memory() - before < SLACK
         received.set()
@@ -115,7 +115,7 @@ async def test_replies_that_nobody_asked_for(connect: Connect) -> None:
     async with FakeServer(handler) as server:
         nc = await connect(server)
         before = memory()
-        assert (await within(nc.request("service", b"x", timeout=30), 30)).data == b"ok"
+        assert (await within(nc.request("service", b"x", timeout=PATIENCE), PATIENCE)).data == b"ok"
         assert memory() - before < SLACK
         await nc.close()
 
@@ -137,7 +137,7 @@ async def test_a_thousand_small_messages_far_apart_do_not_keep_what_was_between(
 
     async with subscriber(connect, handler) as (nc, sub, _):
         before = memory()
-        await nc.flush(timeout=50)
+        await nc.flush(timeout=PATIENCE)
         assert sub.pending_msgs == count
         assert memory() - before < 2 * SLACK, f"{count} messages of one byte"
         assert await payloads(sub, count) == [b"x"] * count
@@ -165,8 +165,8 @@ async def test_dropped_payloads_are_gone(connect: Connect) -> None:
         await within(nc.flush())
         before = memory()
         # Its PONG waits behind the reports, so it is seen to by another count.
-        flush = asyncio.create_task(nc.flush(timeout=50))
-        await eventually(lambda: nc.stats["in_msgs"] == count, "all arrived", 50)
+        flush = asyncio.create_task(nc.flush(timeout=PATIENCE))
+        await eventually(lambda: nc.stats["in_msgs"] == count, "all arrived", PATIENCE)
         assert sub.pending_msgs == 1
         assert memory() - before < SLACK, f"{count} messages of 500 kB dropped"
         release.set()
@@ -197,7 +197,7 @@ async def test_what_does_not_count_as_payload_is_limited_too(connect: Connect, k
         sub = await nc.subscribe("a", pending_bytes_limit=MB)
         await within(nc.flush())
         before = memory()
-        await nc.flush(timeout=50)
+        await nc.flush(timeout=PATIENCE)
         # 16 MB of them, whatever the limit for payloads.
         assert sub.pending_msgs <= 40
         assert sub.pending_bytes == 0

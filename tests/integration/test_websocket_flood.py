@@ -13,13 +13,12 @@ import psutil
 import pytest
 from conftest import Connect
 from fake_server import FakeServer
+from flooding import PATIENCE
 from nats.aio.transport import WebSocketTransport
 from waiting import EAGER, Events, eventually, within
 from ws_fake import BINARY, CONTINUATION, PING, PONG, FramedConnection, frame, websocket, ws_url
 
-# Floods take a busy machine long.
 pytestmark = [pytest.mark.usefixtures("driver", "quiet_loop"), pytest.mark.timeout(400)]
-PATIENCE = 120.0
 
 MB = 1 << 20
 # What a client may grow by while it is flooded: buffers of both ends.
