@@ -76,8 +76,8 @@ pub struct Fetch {
     failures: u32,
     /// A connection or a leader was lost: until then, consumers may have nobody to serve them.
     recovering_until: Option<Instant>,
-    /// The consumer doesn't allow the expiry that we have chosen.
-    without_expiry: bool,
+    /// How long requests wait where there is no timeout.
+    renewal: Duration,
 }
 
 impl Fetch {
@@ -101,7 +101,7 @@ impl Fetch {
             heard: false,
             failures: 0,
             recovering_until: None,
-            without_expiry: false,
+            renewal: heartbeat.map_or(RENEWAL, |heartbeat| RENEWAL.max(2 * heartbeat)),
         }
     }
 
@@ -160,6 +160,9 @@ impl Fetch {
                 self.ask(now);
             }
             Status::NoMessages | Status::Over => {
+                if request.age(now) >= LONGEST_PAUSE.min(self.renewal / 2) {
+                    self.failures = 0;
+                }
                 self.end_request(now);
                 self.probing = false;
             }
@@ -168,8 +171,9 @@ impl Fetch {
             Status::Unavailable if self.recovering_until.is_some_and(|end| now < end) => {
                 self.try_again(now);
             }
-            Status::ExpiryRefused if self.deadline.is_none() && !self.without_expiry => {
-                self.without_expiry = true;
+            // Our own choice: the consumer allows less.
+            Status::ExpiryRefused if self.deadline.is_none() && self.renewal > LEAST_EXPIRY => {
+                self.renewal /= 2;
                 self.ask(now);
             }
             Status::Unavailable | Status::ExpiryRefused | Status::Refused => {
@@ -257,8 +261,7 @@ impl Fetch {
         }
         let expires = match self.time_left(now) {
             Some(left) => left.saturating_sub(EXPIRY_MARGIN).max(Duration::from_nanos(1)),
-            None if self.without_expiry => return Terms { batch, ..Terms::default() },
-            None => self.heartbeat.map_or(RENEWAL, |heartbeat| RENEWAL.max(2 * heartbeat)),
+            None => self.renewal,
         };
         let heartbeat = match self.heartbeat {
             // The server refuses one that doesn't fit in: the caller is told, but only of what

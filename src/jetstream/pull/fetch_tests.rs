@@ -101,9 +101,25 @@ fn what_was_left_over_is_not_held_back() {
     run.gets(&["a"]);
     run.fetch.on_message(last_message("b"), run.now);
     assert_eq!(run.asks(), Terms { batch: 3, no_wait: true, ..Terms::default() });
-    assert_eq!(run.poll(), Action::Wait(Some(run.now + TIMEOUT)), "the answer is sure to come");
+    assert_eq!(run.poll(), Action::Wait(Some(run.now + TIMEOUT)), "an answer comes at once");
     run.says("404 No Messages");
     assert_eq!(run.poll(), Action::Finish);
+}
+
+#[test]
+fn what_is_answered_at_once_may_be_lost() {
+    for messages in [&[][..], &["a"]] {
+        let mut run = Run::new(5, None, None);
+        run.gets(messages);
+        let terms = run.asks();
+        let Action::Wait(Some(until)) = run.poll() else { panic!("waits for ever") };
+        run.now = until;
+        if messages.is_empty() {
+            assert_eq!(run.asks(), terms);
+        } else {
+            assert_eq!(run.poll(), Action::Finish);
+        }
+    }
 }
 
 #[test]
@@ -168,8 +184,17 @@ fn without_a_timeout_it_waits_for_all() {
 fn a_consumer_may_not_allow_our_expiry() {
     let mut run = Run::new(1, None, None);
     run.asks();
-    run.says("409 Exceeded MaxRequestExpires of 10s");
-    assert_eq!(run.asks(), Terms { batch: 1, ..Terms::default() });
+    for divisor in [2, 4] {
+        run.says("409 Exceeded MaxRequestExpires of 8s");
+        let terms = run.asks();
+        assert_eq!(terms.expires, Some(RENEWAL / divisor));
+        assert_eq!(terms.heartbeat.is_some(), divisor == 2);
+    }
+    // Renewed without a pause, time after time.
+    for _ in 0..3 {
+        run.after(RENEWAL / 4).says("408 Request Timeout");
+        assert_eq!(run.asks().expires, Some(RENEWAL / 4));
+    }
     // The caller's own is another matter.
     let mut run = Run::new(1, Some(TIMEOUT), None);
     run.asks();

@@ -7,6 +7,9 @@ const MISSED_HEARTBEATS: u32 = 2;
 /// But not before it has been silent for so long: here or at the server, something may be busy.
 const LEAST_SILENCE: Duration = Duration::from_secs(1);
 
+/// One that doesn't wait at the server is answered at once; this is in the place of heartbeats.
+const ANSWER_TIME: Duration = Duration::from_secs(2);
+
 /// What is asked of the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terms {
@@ -37,14 +40,17 @@ impl Terms {
 pub struct PullRequest {
     /// The last token of its reply subject.
     token: u64,
-    heartbeat: Option<Duration>,
+    /// Something is heard of it that often.
+    interval: Option<Duration>,
+    asked: Instant,
     /// When it was sent, or heard of last.
     heard: Instant,
 }
 
 impl PullRequest {
     pub fn new(token: u64, terms: Terms, now: Instant) -> Self {
-        Self { token, heartbeat: terms.heartbeat, heard: now }
+        let answer = (terms.no_wait && terms.expires.is_none()).then_some(ANSWER_TIME);
+        Self { token, interval: terms.heartbeat.or(answer), asked: now, heard: now }
     }
 
     pub fn token(&self) -> u64 {
@@ -56,9 +62,13 @@ impl PullRequest {
         self.heard = now;
     }
 
+    pub fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.asked)
+    }
+
     /// When it counts as lost unless something is heard before.
     pub fn silent_at(&self) -> Option<Instant> {
-        let silence = self.heartbeat?.saturating_mul(MISSED_HEARTBEATS).max(LEAST_SILENCE);
+        let silence = self.interval?.saturating_mul(MISSED_HEARTBEATS).max(LEAST_SILENCE);
         self.heard.checked_add(silence)
     }
 
@@ -99,5 +109,7 @@ mod tests {
         assert_eq!(request.silent_at(), Some(start + 3 * second));
         let deaf = PullRequest::new(7, Terms { batch: 1, ..Terms::default() }, start);
         assert_eq!(deaf.silent_at(), None);
+        let quick = Terms { batch: 1, no_wait: true, ..Terms::default() };
+        assert_eq!(PullRequest::new(7, quick, start).silent_at(), Some(start + 2 * ANSWER_TIME));
     }
 }
