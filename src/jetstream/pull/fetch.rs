@@ -62,6 +62,8 @@ pub struct Fetch {
     deadline: Option<Instant>,
     /// As the caller has asked for it.
     heartbeat: Option<Duration>,
+    /// It doesn't fit into the caller's timeout, which the server is to say.
+    is_misfit: bool,
     state: State,
     /// The next request ends when there is nothing more, and only waits where that is possible.
     probing: bool,
@@ -88,11 +90,15 @@ impl Fetch {
         heartbeat: Option<Duration>,
         now: Instant,
     ) -> Self {
+        let is_misfit = heartbeat.zip(timeout).is_some_and(|(heartbeat, timeout)| {
+            2 * heartbeat > timeout.saturating_sub(EXPIRY_MARGIN)
+        });
         Self {
             batch,
             messages: Vec::new(),
             deadline: timeout.and_then(|timeout| now.checked_add(timeout)),
             heartbeat,
+            is_misfit,
             state: State::Asking { not_before: now },
             probing: batch > 1,
             has_asked: false,
@@ -264,9 +270,9 @@ impl Fetch {
             None => self.renewal,
         };
         let heartbeat = match self.heartbeat {
-            // The server refuses one that doesn't fit in: the caller is told, but only of what
-            // was asked for.
-            Some(heartbeat) => (!self.has_asked || 2 * heartbeat <= expires).then_some(heartbeat),
+            // The server refuses one that doesn't fit in. With less time left it isn't the
+            // caller's fault.
+            Some(heartbeat) => (self.is_misfit || 2 * heartbeat <= expires).then_some(heartbeat),
             None => (expires >= LONG_EXPIRY).then_some(HEARTBEAT),
         };
         Terms { batch, expires: Some(expires), heartbeat, no_wait: self.probing }

@@ -244,6 +244,16 @@ fn missing_heartbeats() {
 }
 
 #[test]
+fn heartbeats_that_do_not_fit_in() {
+    let heartbeat = Some(TIMEOUT / 2);
+    assert_eq!(Run::new(1, Some(TIMEOUT), heartbeat).asks().heartbeat, heartbeat, "nor could they");
+    let heartbeat = Some(TIMEOUT / 4);
+    let mut run = Run::new(1, Some(TIMEOUT), heartbeat);
+    run.after(3 * TIMEOUT / 4).fetch.on_new_connection(Instant::now());
+    assert_eq!(run.asks().heartbeat, None, "there was time enough for them at first");
+}
+
+#[test]
 fn long_requests_have_heartbeats_of_their_own() {
     let mut run = Run::new(1, Some(LONG_EXPIRY + EXPIRY_MARGIN), None);
     assert_eq!(run.asks().heartbeat, Some(HEARTBEAT));
