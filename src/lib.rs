@@ -39,6 +39,8 @@ mod _core {
     #[pymodule_export]
     use crate::jetstream::fetch::PullFetch;
     #[pymodule_export]
+    use crate::jetstream::initial::InitialValues;
+    #[pymodule_export]
     use crate::jetstream::objects::ObjectReader;
     #[pymodule_export]
     use crate::jetstream::window::AckWindow;

@@ -1,7 +1,7 @@
 //! Entries of key-value buckets, made from the messages that carry them (ADR-8).
 
 use std::borrow::Cow;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
@@ -14,9 +14,9 @@ use serde::de::IgnoredAny;
 use time::OffsetDateTime;
 
 use super::delivery::Position;
+use super::initial::InitialValues;
 use crate::bridge::calls;
 use crate::client::Connection;
-use crate::connection::lock;
 use crate::message::wire_text;
 use crate::protocol::{Frame, headers};
 use crate::request::ReplyKind;
@@ -200,13 +200,6 @@ fn utc_datetime(py: Python<'_>, nanos: i64) -> PyResult<Bound<'_, PyDateTime>> {
     )
 }
 
-#[derive(Default)]
-struct Progress {
-    /// The last of the initial values has been taken.
-    is_initialised: bool,
-    mark_due: bool,
-}
-
 /// Turns the messages of a watcher's subscription into entries.
 #[pyclass(frozen, module = "nats._core")]
 pub struct EntryFeed {
@@ -215,7 +208,9 @@ pub struct EntryFeed {
     bucket: Py<PyString>,
     prefix_len: usize,
     ignore_deletes: bool,
-    progress: Mutex<Progress>,
+    initial: Py<InitialValues>,
+    /// The end of the initial values has been handed out.
+    is_marked: AtomicBool,
 }
 
 /// What the next step of a feed brings.
@@ -229,25 +224,24 @@ enum Step {
 impl EntryFeed {
     fn step(&self, py: Python<'_>) -> PyResult<Step> {
         let core = self.core.get();
+        let initial = self.initial.get();
         loop {
-            if std::mem::take(&mut lock(&self.progress).mark_due) {
-                return Ok(Step::Mark);
+            if !self.is_marked.load(Relaxed) {
+                if initial.is_complete() {
+                    self.is_marked.store(true, Relaxed);
+                    return Ok(Step::Mark);
+                }
+                if initial.is_in_doubt() && !core.stopped() {
+                    return Ok(Step::Nothing);
+                }
             }
             let Some(frame) = core.take_frame(py)? else { return Ok(Step::Nothing) };
             core.finish(py)?;
             let Some(position) = Position::parse(frame.reply()) else { continue };
-            if position.pending == 0 {
-                self.end_initial_values();
-            }
+            initial.note_message(frame.subject(), position.stream_seq, position.pending);
             let Ok(operation) = operation(&frame) else { continue };
             return Ok(Step::Entry(frame, position, operation));
         }
-    }
-
-    fn end_initial_values(&self) {
-        let mut progress = lock(&self.progress);
-        progress.mark_due |= !progress.is_initialised;
-        progress.is_initialised = true;
     }
 
     fn key<'py>(&self, py: Python<'py>, frame: &Frame) -> Bound<'py, PyString> {
@@ -257,7 +251,8 @@ impl EntryFeed {
 
 #[pymethods]
 impl EntryFeed {
-    /// `class_` as in `EntryShape`; `prefix_len` bytes of a subject stand before the key.
+    /// `class_` as in `EntryShape`; `prefix_len` bytes of a subject stand before the key. `initial`
+    /// tells where the mark belongs.
     #[new]
     fn new(
         core: Py<SubscriptionCore>,
@@ -265,12 +260,14 @@ impl EntryFeed {
         bucket: Py<PyString>,
         prefix_len: usize,
         ignore_deletes: bool,
+        initial: Py<InitialValues>,
     ) -> Self {
-        Self { core, class: class_, bucket, prefix_len, ignore_deletes, progress: Mutex::default() }
+        let is_marked = AtomicBool::new(false);
+        Self { core, class: class_, bucket, prefix_len, ignore_deletes, initial, is_marked }
     }
 
     /// The next entry, `None` at the end of the initial values, the feed itself where there is
-    /// nothing yet.
+    /// nothing yet, or the initial values are in doubt.
     fn pop<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
         let this = slf.get();
@@ -318,19 +315,9 @@ impl EntryFeed {
         }
     }
 
-    /// There are no initial values, or no more: the mark comes next.
-    fn mark_initialised(&self) {
-        self.end_initial_values();
-    }
-
-    /// Whether the mark has been given, or comes without any further message.
-    #[getter]
-    fn is_initialised(&self) -> bool {
-        lock(&self.progress).is_initialised
-    }
-
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.core)?;
+        visit.call(&self.initial)?;
         visit.call(&self.class)
     }
 }

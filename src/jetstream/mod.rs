@@ -2,6 +2,7 @@
 //! requests, options and dataclasses are Python's business.
 
 pub mod delivery;
+pub mod initial;
 pub mod pull;
 pub mod push;
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from kv_watchers import begin, seen, silent
 from nats import errors as core_errors
 from nats.embedded import Server
@@ -144,67 +142,3 @@ async def test_server_restarted(js_server: Server, connect: Connect) -> None:
     assert updates.count(None) == 1
     numbers = [int(update[1]) for update in updates if update]
     assert numbers == list(range(2, 25))
-
-
-async def test_a_heartbeat_before_the_answer_that_nothing_is_there(connect: Connect) -> None:
-    """It counts as a message received, but not as a value that says it is the last one."""
-    answers = {
-        b"$JS.API.STREAM.INFO.KV_B": {
-            "config": {"name": "KV_B", "max_msgs_per_subject": 1},
-            "state": {
-                "messages": 0,
-                "bytes": 0,
-                "first_seq": 0,
-                "last_seq": 0,
-                "consumer_count": 0,
-            },
-        },
-        b"$JS.API.CONSUMER": {
-            "stream_name": "KV_B",
-            "name": "c",
-            "created": "2026-01-01T00:00:00Z",
-            "config": {},
-            "num_pending": 0,
-            "delivered": {"consumer_seq": 0, "stream_seq": 0},
-        },
-    }
-    heartbeat = b"NATS/1.0 100 Idle Heartbeat\r\nNats-Last-Consumer: 0\r\n\r\n"
-    infos = 0
-
-    async def handler(client: FakeConnection) -> None:
-        nonlocal infos
-        await client.handshake()
-        sids: dict[bytes, bytes] = {}
-        while True:
-            line = await client.read_line(timeout=60)
-            verb, *rest = line.split()
-            if verb == b"PING":
-                await client.write(b"PONG\r\n")
-            elif verb == b"SUB":
-                sids[rest[0]] = rest[-1]
-            elif verb == b"PUB":
-                await client.read_payload(int(rest[-1]))
-                if len(rest) == 2:
-                    continue
-                subject, reply = rest[0], rest[1]
-                if subject.startswith(b"$JS.API.CONSUMER.INFO."):
-                    infos += 1
-                    to, sid = list(sids.items())[-1]
-                    await client.write(
-                        b"HMSG %s %s %d %d\r\n%s\r\n"
-                        % (to, sid, len(heartbeat), len(heartbeat), heartbeat)
-                    )
-                answer = next(answers[key] for key in answers if subject.startswith(key))
-                # The inbox of requests has a wildcard at its end.
-                inbox = reply.rpartition(b".")[0] + b".*"
-                await client.send_message(
-                    reply.decode(), sids[inbox].decode(), json.dumps(answer).encode()
-                )
-
-    async with FakeServer(handler) as server:
-        nc = await connect(server)
-        kv = await nc.jetstream().key_value("B")
-        watcher = await within(kv.watchall())
-        assert infos == 1
-        assert await watcher.updates(5) is None
-        await nc.close()

@@ -46,6 +46,7 @@ class Connecting(Lifecycle):
                 self._native().release(self._subscribe_commands())
                 self._has_connected("connected")
                 self._start_tasks()
+                self._tell_consumers()
                 return
             except errors.NoServersError as error:
                 self._err = error
@@ -106,6 +107,12 @@ class Connecting(Lifecycle):
             info.get("version"),
             self._client_id,
         )
+
+    def _tell_consumers(self) -> None:
+        """What delivers to the subscriptions may not have outlasted the connection before."""
+        for sub in list(self._subs.values()):
+            if sub._jsi is not None:
+                sub._jsi.reconnected()
 
     def _subscribe_commands(self) -> bytes:
         """Replays the subscriptions, each with what is left of its auto-unsubscribe limit."""

@@ -109,6 +109,7 @@ class Reconnecting(Connecting):
         self._has_connected("reconnected")
         self._native().release(self._subscribe_commands())
         self._start_tasks()
+        self._tell_consumers()
         await self.flush()
 
     async def _connect_to_chosen_server(self, handler: ReconnectToServerHandler) -> bool:

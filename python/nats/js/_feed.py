@@ -16,7 +16,7 @@ _QUIET = 1.0
 # The same while there is no connection: what has become of the consumer shows when it is back.
 _ABSENT = 0.1
 # Of what has to end.
-_MAX_DOUBTS = 5
+MAX_DOUBTS = 5
 # The stream is there, but has no such message.
 _NO_MESSAGE = 10037
 
@@ -29,7 +29,7 @@ class Feed:
     """
 
     def __init__(
-        self, sub: JetStreamContext.PushSubscription, max_doubts: Optional[int] = _MAX_DOUBTS
+        self, sub: JetStreamContext.PushSubscription, max_doubts: Optional[int] = MAX_DOUBTS
     ) -> None:
         """
         :param max_doubts: answers in a row that settle nothing, after which waiting ends;
@@ -81,20 +81,22 @@ class Feed:
             if error.err_code == _NO_MESSAGE:
                 return True
             raise
-        except (APIError, errors.TimeoutError):
-            self._doubts += 1
-            if self._doubts == self._max_doubts:
-                raise
+        except (APIError, errors.TimeoutError) as error:
+            self._doubt(error)
             return False
         if last.seq is None or last.seq <= core.stream_seq:
             return True
         # Not delivered yet, or lost on the way: a new consumer settles that.
-        self._doubts += 1
-        if self._doubts == self._max_doubts:
-            raise errors.TimeoutError
+        self._doubt(errors.TimeoutError())
         if core.pending_msgs == 0:
             await self.renew()
         return False
+
+    def _doubt(self, error: Exception) -> None:
+        """An answer has settled nothing; once too often it raises the error."""
+        self._doubts += 1
+        if self._doubts == self._max_doubts:
+            raise error
 
     async def renew(self) -> None:
         """Has a new consumer deliver the rest. Where messages of those that it was about to

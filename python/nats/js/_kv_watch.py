@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Optional
 import nats
 from nats.errors import ConnectionClosedError, TimeoutError
 
-from ._feed import Feed
+from ._initial import InitialFeed
 
 if TYPE_CHECKING:
     import nats.js.client
     import nats.js.kv
-    from nats._core import EntryFeed
+    from nats._core import EntryFeed, InitialValues
 
 
 class StopIterSentinel:
@@ -37,27 +37,20 @@ class KeyWatcher:
         self._js = js
         self._sub: nats.js.client.JetStreamContext.PushSubscription
         self._feed: EntryFeed
-        self._arrivals: Feed
-        self._pending: Optional[int] = None
+        self._initial: InitialValues
+        self._arrivals: InitialFeed
 
-    async def _start(
-        self, sub: nats.js.client.JetStreamContext.PushSubscription, feed: EntryFeed
+    def _start(
+        self,
+        sub: nats.js.client.JetStreamContext.PushSubscription,
+        feed: EntryFeed,
+        initial: InitialValues,
     ) -> None:
         self._sub = sub
         self._feed = feed
+        self._initial = initial
         # A watch outlasts a stream that has no leader for a while.
-        self._arrivals = Feed(sub, max_doubts=None)
-        try:
-            info = await sub.consumer_info()
-        except BaseException:
-            await sub.unsubscribe()
-            raise
-        self._pending = info.num_pending
-        # Without initial values no message will say that it is the last of them. Those that the
-        # server has delivered already may still be behind its answer.
-        delivered = info.delivered.consumer_seq if info.delivered else 0
-        if info.num_pending == 0 and sub._core.stream_seq == 0 and not delivered:
-            feed.mark_initialised()
+        self._arrivals = InitialFeed(sub, initial, max_doubts=None)
 
     async def stop(self) -> None:
         """Ends the watch; updates that have arrived can still be read.
@@ -84,25 +77,22 @@ class KeyWatcher:
                 return KeyWatcher.STOP_ITER
             try:
                 remaining = None if deadline is None else deadline - time.monotonic()
-                if not await self._wait(remaining):
-                    await self._arrivals.renew()
+                await self._wait(remaining)
             except asyncio.TimeoutError:
                 raise TimeoutError from None
 
-    async def _wait(self, timeout: Optional[float] = None) -> bool:
-        """Waits until there is something to read, be it the end; false if that is the mark,
-        as what was still to come before it has gone meanwhile."""
-        if self._feed.is_initialised:
+    async def _wait(self, timeout: Optional[float] = None) -> None:
+        """Waits until there may be something to read, be it the end."""
+        if self._initial.is_complete:
             await self._sub._ready(timeout)
         elif not await self._arrivals.wait(timeout):
-            self._feed.mark_initialised()
-            return False
-        return True
+            # Where messages that were about to come are gone, the consumer may be stuck.
+            await self._arrivals.renew()
 
     async def _collect_keys(self) -> list[str]:
         """Reads the keys of the initial values."""
         keys: dict[str, None] = {}
-        self._arrivals = Feed(self._sub)
+        self._arrivals = InitialFeed(self._sub, self._initial)
         while not self._feed.collect_keys(keys):
             if self._sub._core.stopped:
                 raise ConnectionClosedError
@@ -111,7 +101,7 @@ class KeyWatcher:
 
     async def _initial_entries(self) -> AsyncIterator[nats.js.kv.KeyValue.Entry]:
         """Yields the initial values."""
-        self._arrivals = Feed(self._sub)
+        self._arrivals = InitialFeed(self._sub, self._initial)
         async for entry in self:
             if entry is None:
                 return

@@ -11,11 +11,13 @@ from nats.errors import TimeoutError
 from nats.js import api
 
 from ._feed import Feed
+from ._initial import InitialFeed
 from ._kv_watch import StopIterSentinel
 
 if TYPE_CHECKING:
     import nats.js.client
     import nats.js.object_store
+    from nats._core import InitialValues
 
 
 class ObjectWatcher:
@@ -30,15 +32,24 @@ class ObjectWatcher:
     def __init__(self, js: nats.js.object_store.ObjectStore) -> None:
         self._js = js
         self._sub: nats.js.client.JetStreamContext.PushSubscription
-        self._feed: Feed
+        self._arrivals: Feed
+        self._initial: Optional[InitialValues] = None
         self._ignore_deletes = False
         # Whether the `None` has been handed out, or is none to be.
         self._init_done = False
-        self._none_due = False
 
-    def _start(self, sub: nats.js.client.JetStreamContext.PushSubscription) -> None:
+    def _start(
+        self,
+        sub: nats.js.client.JetStreamContext.PushSubscription,
+        initial: Optional[InitialValues],
+    ) -> None:
         self._sub = sub
-        self._feed = Feed(sub)
+        self._initial = initial
+        if initial is None:
+            self._init_done = True
+            self._arrivals = Feed(sub)
+        else:
+            self._arrivals = InitialFeed(sub, initial)
 
     async def stop(self) -> None:
         """Ends the watch; updates that have arrived can still be read.
@@ -60,7 +71,7 @@ class ObjectWatcher:
             if not isinstance(update, StopIterSentinel):
                 return update
             remaining = None if deadline is None else deadline - loop.time()
-            if self._feed.has_ended:
+            if self._arrivals.has_ended:
                 # Nothing will come, but the caller has asked for that long.
                 await asyncio.sleep(max(remaining or 0.0, 0.0))
                 raise TimeoutError
@@ -72,22 +83,27 @@ class ObjectWatcher:
     async def _wait(self, timeout: Optional[float]) -> None:
         if self._init_done:
             await self._sub._ready(timeout)
-        elif not await self._feed.wait(timeout):
-            # What was there has gone meanwhile.
-            self._none_due = True
-            await self._feed.renew()
+        elif not await self._arrivals.wait(timeout):
+            # Where messages that were about to come are gone, the consumer may be stuck.
+            await self._arrivals.renew()
 
     async def _pop(self) -> Union[api.ObjectInfo, StopIterSentinel, None]:
         """Returns the next of what has arrived, `STOP_ITER` if that's nothing."""
+        core = self._sub._core
+        initial = None if self._init_done else self._initial
         while True:
-            if self._none_due:
-                self._none_due = False
-                self._init_done = True
-                return None
-            msg = self._sub._core.pop()
+            if initial is not None:
+                if initial.is_complete:
+                    self._init_done = True
+                    return None
+                if initial.is_in_doubt and not core.stopped:
+                    return self.STOP_ITER
+            msg = core.pop()
             if msg is None:
                 return self.STOP_ITER
-            self._none_due = not self._init_done and msg.metadata.num_pending == 0
+            if initial is not None:
+                metadata = msg.metadata
+                initial.note(msg.subject, metadata.sequence.stream, metadata.num_pending)
             try:
                 info = api.ObjectInfo.from_response(json.loads(msg.data))
             except Exception as error:
@@ -104,6 +120,6 @@ class ObjectWatcher:
             update = await self._pop()
             if not isinstance(update, StopIterSentinel):
                 return update
-            if self._feed.has_ended:
+            if self._arrivals.has_ended:
                 raise StopAsyncIteration
             await self._wait(None)

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import TYPE_CHECKING, Any, Optional
 
 import nats
 from nats import errors
+from nats.aio._waits import within
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
-from nats.js.errors import ConsumerSequenceMismatchError
+from nats.js.errors import (
+    APIError,
+    ConsumerDeletedError,
+    ConsumerNotActiveError,
+    ConsumerSequenceMismatchError,
+    NotFoundError,
+)
 
 from ._consumer import SubscriptionConsumer, create_ephemeral, is_named
 
@@ -20,8 +27,15 @@ if TYPE_CHECKING:
     import nats.js.client
     from nats.aio.client import Client as NATS
 
-# Missed heartbeats after which a consumer counts as gone.
+# Missed heartbeats after which a consumer counts as gone, and looks for them per heartbeat.
 _MISSED_HEARTBEATS = 2
+_LOOKS = 2
+# Seconds until the server is asked again for a consumer, and that it is given to answer, at first;
+# twice as many each time.
+_FIRST_PAUSE = 0.1
+_FIRST_PATIENCE = 1.0
+# The same, at most, for a consumer without heartbeats.
+_MAX_PAUSE = 10.0
 
 
 class PushSubscription(Subscription):
@@ -115,6 +129,8 @@ class PushState(SubscriptionConsumer):
         # A time at which the stream that is read was there; one made later is another.
         self.stream_seen: Optional[datetime.datetime] = None
         self._is_stream_in_doubt = False
+        # The application has been told that the consumer is silent.
+        self._is_reported = False
         sub._core.track_push(bool(ordered))
 
     @property
@@ -138,18 +154,85 @@ class PushState(SubscriptionConsumer):
         if self._recreating is not None and not self._recreating.done():
             await asyncio.wait([self._recreating])
 
+    def reconnected(self) -> None:
+        """The server may have lost the consumer, or may be another one: an ordered consumer is
+        made anew, any other is looked for."""
+        if self._sub._draining or self._sub._closed:
+            return
+        self._is_reported = False
+        if not self._ordered:
+            self._work(self._look_for_consumer())
+        elif not is_named(self._ccreq):
+            self._is_stream_in_doubt = True
+            self._work(self._start_over())
+
+    def _work(self, work: Coroutine[Any, Any, None]) -> None:
+        """Has a task do what events of the connection must not wait for."""
+        if self._recreating is not None:
+            self._recreating.cancel()
+        self._recreating = asyncio.get_running_loop().create_task(work)
+
     async def activity_check(self) -> None:
-        """Makes an ordered consumer anew that is silent for two heartbeats."""
+        """Makes an ordered consumer anew that is silent for two heartbeats; looks for any
+        other."""
         assert self._hbi
+        silent = 0
         while not self._conn.is_closed and not self._sub._closed:
-            await asyncio.sleep(self._hbi * _MISSED_HEARTBEATS)
-            is_active = self._sub._core.take_active()
-            is_recreating = self._recreating is not None and not self._recreating.done()
-            if is_active or is_recreating or not self._ordered:
+            await asyncio.sleep(self._hbi / _LOOKS)
+            if self._sub._core.take_active():
+                silent = 0
+                self._is_reported = False
                 continue
-            if self._conn.is_connected:
+            silent += 1
+            is_working = self._recreating is not None and not self._recreating.done()
+            if silent < _MISSED_HEARTBEATS * _LOOKS or is_working or not self._conn.is_connected:
+                continue
+            silent = 0
+            if self._ordered:
                 self._is_stream_in_doubt = True
                 await self._restart()
+            elif not self._is_reported:
+                self._work(self._look_for_consumer(is_silent=True))
+
+    async def _look_for_consumer(self, is_silent: bool = False) -> None:
+        """Tells the application of a consumer that is gone.
+
+        :param is_silent: its heartbeats are missing, which is told as well.
+        """
+        consumer, stream = self._psub._consumer, self._stream
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._js._jsm.consumer_info(stream, consumer)
+            except NotFoundError as error:
+                gone = ConsumerDeletedError(
+                    code=error.code,
+                    err_code=error.err_code,
+                    description=f"consumer {consumer!r} of stream {stream!r} is gone, and "
+                    f"delivers nothing more: {error.description}",
+                )
+                await self._report(gone)
+                return
+            except (APIError, errors.TimeoutError):
+                # Nobody knows yet, as there is no leader, for one.
+                pass
+            else:
+                break
+            if is_silent:
+                break
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _MAX_PAUSE)
+        if is_silent:
+            await self._report(
+                ConsumerNotActiveError(
+                    f"consumer {consumer!r} of stream {stream!r}: heartbeats are missing"
+                )
+            )
+
+    async def _report(self, error: Exception) -> None:
+        self._is_reported = True
+        if not self._sub._closed:
+            await self._conn._report(error)
 
     async def process_notice(self, mismatch: Optional[tuple[int, int, Optional[int]]]) -> None:
         """The core has found that deliveries are missing.
@@ -175,6 +258,16 @@ class PushState(SubscriptionConsumer):
 
     async def reset_ordered_consumer(self, sseq: Optional[int]) -> bool:
         """Goes on with a new consumer from stream sequence ``sseq`` on."""
+        await self._move(sseq)
+        self._work(self.recreate_consumer())
+        return True
+
+    async def _start_over(self) -> None:
+        await self._move(self._sub._core.stream_seq + 1)
+        await self.recreate_consumer()
+
+    async def _move(self, sseq: Optional[int]) -> None:
+        """Leaves the consumer and its inbox for new ones, which begin at ``sseq``."""
         conn = self._conn
         sub = self._sub
         old_sid = sub._id
@@ -195,31 +288,45 @@ class PushState(SubscriptionConsumer):
             config.deliver_policy = api.DeliverPolicy.BY_START_SEQUENCE
             config.opt_start_seq = sseq
             config.opt_start_time = None
-        # In a task of its own: events of the connection must not wait for a request.
-        if self._recreating is not None:
-            self._recreating.cancel()
-        self._recreating = asyncio.get_running_loop().create_task(self.recreate_consumer())
-        return True
 
     async def recreate_consumer(self) -> None:
-        """Makes the consumer; a failure is reported, and missing heartbeats lead to another
-        attempt."""
-        try:
-            if self._is_stream_in_doubt:
-                await self._check_stream()
-            config = self._ccreq
-            if is_named(config):
-                info = await self._js._jsm.add_consumer(self._stream, config=config)
-            else:
-                info = await create_ephemeral(self._js, self._stream, config)
-        except Exception as error:
-            await self._conn._report(error)
+        """Makes the consumer, and tries again until it is there or the connection is lost. Failures
+        are reported, but not the same one time after time."""
+        pause, patience, reported = _FIRST_PAUSE, _FIRST_PATIENCE, ""
+        max_pause = self._hbi * _MISSED_HEARTBEATS if self._hbi else _MAX_PAUSE
+        while True:
+            try:
+                await self._create(min(patience, self._js._timeout))
+                return
+            except Exception as error:
+                if isinstance(error, asyncio.TimeoutError):
+                    error = errors.TimeoutError()
+                if self._sub._core.stopped:
+                    return
+                if repr(error) != reported:
+                    reported = repr(error)
+                    await self._conn._report(error)
+            await asyncio.sleep(min(pause, max_pause))
+            if not self._conn.is_connected:
+                # With another connection it begins from the start.
+                return
+            pause, patience = 2 * pause, 2 * patience
+            # Should a consumer have been made whose name hasn't come, it delivers to nobody.
+            await self._move(self._sub._core.stream_seq + 1)
+
+    async def _create(self, timeout: float) -> None:
+        if self._is_stream_in_doubt:
+            await self._check_stream()
+        config = self._ccreq
+        if is_named(config):
+            info = await self._js._jsm.add_consumer(self._stream, config=config)
         else:
-            assert info.name
-            self._psub._consumer = info.name
-            if not is_named(config):
-                self.own(info.name, awaits_acks=False)
-            self._is_stream_in_doubt = False
+            info = await within(create_ephemeral(self._js, self._stream, config), timeout)
+        assert info.name
+        self._psub._consumer = info.name
+        if not is_named(config):
+            self.own(info.name, awaits_acks=False)
+        self._is_stream_in_doubt = False
 
     async def _check_stream(self) -> None:
         """Starts over if the stream has been deleted and made anew: the sequence to go on from

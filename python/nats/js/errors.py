@@ -131,6 +131,10 @@ class NotFoundError(APIError):
     """404: there is no such stream, consumer or message."""
 
 
+class ConsumerDeletedError(NotFoundError):
+    """The consumer of a push subscription is gone; told to ``error_cb``."""
+
+
 class BadRequestError(APIError):
     """400: the request makes no sense to the server."""
 
@@ -167,6 +171,10 @@ class FetchTimeoutError(nats.errors.TimeoutError):
 
     def __str__(self) -> str:
         return "nats: fetch timeout"
+
+
+class ConsumerNotActiveError(Error):
+    """The consumer of a push subscription sends no heartbeats any more; told to ``error_cb``."""
 
 
 class ConsumerSequenceMismatchError(Error):

@@ -27,6 +27,7 @@ from nats.js.errors import (
     concerning,
 )
 
+from ._initial import count_initial_values
 from ._kv_watch import KeyWatcher as _KeyWatcher
 from ._kv_watch import StopIterSentinel
 
@@ -439,14 +440,21 @@ class KeyValue:
             gone away; five minutes if not given.
         """
         watcher = KeyValue.KeyWatcher(self)
+        subject = f"{self._pre}{keys}"
+        # Before the consumer delivers anything.
+        initial = await count_initial_values(
+            self._js, self._stream, subject, include_history, whole=keys == ">"
+        )
         sub = await self._js.subscribe(
-            f"{self._pre}{keys}",
+            subject,
             stream=self._stream,
             ordered_consumer=True,
             deliver_policy=None if include_history else api.DeliverPolicy.LAST_PER_SUBJECT,
             headers_only=meta_only,
             inactive_threshold=inactive_threshold or _INACTIVE_THRESHOLD,
         )
-        feed = EntryFeed(sub._core, KeyValue.Entry, self._name, len(self._pre), ignore_deletes)
-        await watcher._start(sub, feed)
+        feed = EntryFeed(
+            sub._core, KeyValue.Entry, self._name, len(self._pre), ignore_deletes, initial
+        )
+        watcher._start(sub, feed, initial)
         return watcher

@@ -31,6 +31,7 @@ from nats.js.errors import (
 )
 from nats.js.kv import MSG_ROLLUP_SUBJECT, StopIterSentinel
 
+from ._initial import count_initial_values
 from ._objects_get import read_content, writer_of
 from ._objects_put import ChunkPublisher, blocks_of, content_of, run_to_end
 from ._objects_watch import ObjectWatcher as _ObjectWatcher
@@ -394,19 +395,18 @@ class ObjectStore:
         watcher._ignore_deletes = ignore_deletes
         all_meta = OBJ_ALL_META_PRE_TEMPLATE.format(bucket=self._name)
         policy: Optional[api.DeliverPolicy] = None
-        try:
-            await self._js.get_last_msg(self._stream, all_meta)
-        except NotFoundError:
-            # No message will say that it is the last of those that are there.
-            watcher._none_due = not updates_only
         if updates_only:
-            watcher._init_done = True
+            initial = None
             policy = api.DeliverPolicy.NEW
-        elif not include_history:
-            policy = api.DeliverPolicy.LAST_PER_SUBJECT
-        watcher._start(
-            await self._js.subscribe(all_meta, ordered_consumer=True, deliver_policy=policy)
-        )
+        else:
+            # Before the consumer delivers anything.
+            initial = await count_initial_values(
+                self._js, self._stream, all_meta, include_history, whole=False
+            )
+            if not include_history:
+                policy = api.DeliverPolicy.LAST_PER_SUBJECT
+        sub = await self._js.subscribe(all_meta, ordered_consumer=True, deliver_policy=policy)
+        watcher._start(sub, initial)
         return watcher
 
     async def delete(self, name: str) -> None:
@@ -464,7 +464,7 @@ class ObjectStore:
             else:
                 raise ConnectionClosedError
         finally:
-            await watcher._feed.end()
+            await watcher._arrivals.end()
         if not infos:
             raise concerning(NotFoundError(code=404), f"no objects in store {self._name!r}")
         return infos

@@ -1,0 +1,95 @@
+"""What a bucket or store has when a watch begins: counted first, then waited for."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Optional
+
+from nats import errors
+from nats._core import InitialValues
+from nats.aio._waits import within
+from nats.js.errors import APIError, NotFoundError
+
+from ._feed import MAX_DOUBTS, Feed
+
+if TYPE_CHECKING:
+    from .client import JetStreamContext
+
+# Seconds until the server is asked again where it didn't answer, or wasn't there.
+_PAUSE = 0.1
+# More than a stream can have.
+_UNKNOWN = (1 << 64) - 1
+
+
+async def count_initial_values(
+    js: JetStreamContext, stream: str, subject: str, every_revision: bool, whole: bool
+) -> InitialValues:
+    """Counts what there is at a subject.
+
+    :param every_revision: count messages, else the subjects that they are of.
+    :param whole: the subject is all that the stream has.
+    """
+    info = await js.stream_info(stream, subjects_filter=None if whole else subject)
+    state = info.state
+    if not whole:
+        subjects = state.subjects or {}
+        expected = sum(subjects.values()) if every_revision else len(subjects)
+    elif every_revision:
+        expected = state.messages
+    else:
+        expected = state._rest().get("num_subjects", _UNKNOWN if state.messages else 0)
+    return InitialValues(state.last_seq, expected, every_revision)
+
+
+class InitialFeed(Feed):
+    """Waits for the initial values. Where their number doesn't prove that they are complete, the
+    subjects of the stream do."""
+
+    def __init__(
+        self,
+        sub: JetStreamContext.PushSubscription,
+        initial: InitialValues,
+        max_doubts: Optional[int] = MAX_DOUBTS,
+    ) -> None:
+        super().__init__(sub, max_doubts)
+        self._initial = initial
+
+    async def wait(self, timeout: Optional[float] = None) -> bool:
+        """As :meth:`Feed.wait`, but also true when there is nothing in doubt any more."""
+        if not self._initial.is_in_doubt or self._sub._core.stopped:
+            return await super().wait(timeout)
+        await within(self._settle(), timeout)
+        return True
+
+    async def _settle(self) -> None:
+        core = self._sub._core
+        while self._initial.is_in_doubt and not core.stopped:
+            if not self._sub._conn.is_connected or not await self._look():
+                await asyncio.sleep(_PAUSE)
+
+    async def _is_exhausted(self) -> bool:
+        if not await self._look() or self._initial.is_complete:
+            return self._initial.is_complete
+        # Not delivered yet, or lost on the way: a new consumer settles that.
+        self._doubt(errors.TimeoutError())
+        if self._sub._core.pending_msgs == 0:
+            await self.renew()
+        return False
+
+    async def _look(self) -> bool:
+        """Looks what the stream has; false if the server doesn't tell."""
+        sub = self._sub
+        try:
+            info = await sub._js.stream_info(sub._stream, subjects_filter=sub._jsi.filter_subject)
+        except NotFoundError:
+            raise
+        except (APIError, errors.TimeoutError) as error:
+            self._doubt(error)
+            return False
+        except errors.Error:
+            # The client closes, and with it the subscription.
+            if sub._core.stopped:
+                return False
+            raise
+        self._initial.expect(info.state.subjects or {})
+        return True
