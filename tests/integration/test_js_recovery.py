@@ -105,7 +105,7 @@ async def test_a_force_reconnect(js_server: Server, connect: Connect, no_heartbe
     assert (await js.stream_info("S")).state.consumer_count == 1
 
 
-async def test_failures_are_told_once_and_tried_again(
+async def test_failures_are_told_and_tried_again(
     js_server: Server, connect: Connect, no_heartbeats: None
 ) -> None:
     js, events = await begin(connect)

@@ -290,8 +290,8 @@ class PushState(SubscriptionConsumer):
             config.opt_start_time = None
 
     async def recreate_consumer(self) -> None:
-        """Makes the consumer, and tries again until it is there or the connection is lost. Failures
-        are reported, but not the same one time after time."""
+        """Makes the consumer, and tries again until it is there or the connection is lost. A
+        failure is reported; when it repeats itself, once in two heartbeats."""
         pause, patience, reported = _FIRST_PAUSE, _FIRST_PATIENCE, ""
         max_pause = self._hbi * _MISSED_HEARTBEATS if self._hbi else _MAX_PAUSE
         while True:
@@ -303,7 +303,7 @@ class PushState(SubscriptionConsumer):
                     error = errors.TimeoutError()
                 if self._sub._core.stopped:
                     return
-                if repr(error) != reported:
+                if repr(error) != reported or pause >= max_pause:
                     reported = repr(error)
                     await self._conn._report(error)
             await asyncio.sleep(min(pause, max_pause))
