@@ -17,6 +17,7 @@ pyo3::import_exception!(nats.errors, OutboundBufferLimitError);
 pyo3::import_exception!(nats.errors, ProtocolError);
 pyo3::import_exception!(nats.errors, TimeoutError);
 pyo3::import_exception!(nats.errors, UnexpectedEOF);
+pyo3::import_exception!(nats.errors, WrongLoopError);
 
 impl From<BadSubject<'_>> for PyErr {
     fn from(bad: BadSubject<'_>) -> Self {

@@ -83,6 +83,26 @@ class NotConnectedError(Error, AssertionError):
         return "nats: not connected: Client.connect must be called, and awaited, first"
 
 
+class WrongLoopError(Error, RuntimeError):
+    """The client belongs to another event loop than the one that runs here. Only ``publish``
+    works from any loop and thread."""
+
+    def __init__(self, is_closed: bool = False) -> None:
+        self.is_closed = is_closed
+        """Whether that other loop is closed."""
+
+    def __str__(self) -> str:
+        if self.is_closed:
+            return (
+                "nats: the event loop that the client belongs to is closed; "
+                "connect() again in this one"
+            )
+        return (
+            "nats: the client belongs to another event loop; run this there, with "
+            "asyncio.run_coroutine_threadsafe(), or connect a client in this one"
+        )
+
+
 class SecureConnRequiredError(Error):
     """The server demands TLS."""
 

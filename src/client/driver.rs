@@ -56,6 +56,13 @@ impl Driver {
         Self::Asyncio(Box::default())
     }
 
+    pub fn into_transport(self) -> Option<Py<PyAny>> {
+        match self {
+            Self::Asyncio(wire) => wire.transport,
+            Self::Tokio(_) | Self::Closed => None,
+        }
+    }
+
     pub fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
         match self {
             Self::Asyncio(wire) => visit.call(&wire.transport),
@@ -255,7 +262,7 @@ impl Connection {
     }
 
     /// The link, if the tokio driver has one.
-    fn link(&self) -> Option<Arc<Link>> {
+    pub(super) fn link(&self) -> Option<Arc<Link>> {
         match &*lock(&self.driver) {
             Driver::Tokio(Some(link)) => Some(Arc::clone(link)),
             _ => None,
@@ -294,7 +301,7 @@ impl Connection {
     pub(super) fn write_out_beside(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
         if let Some(link) = self.link() {
             link.write_now();
-            return Ok(());
+            return self.check_served(&link);
         }
         // An asyncio transport belongs to the loop's thread.
         if self.kick_armed.swap(true, Relaxed) {

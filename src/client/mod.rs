@@ -8,6 +8,7 @@ mod control;
 mod dial;
 mod driver;
 mod failing;
+mod loop_end;
 mod publish;
 mod waits;
 
@@ -15,6 +16,7 @@ use std::sync::atomic::{
     AtomicBool, AtomicI64, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed,
 };
 use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::time::Instant;
 
 use pyo3::exceptions::{PyAttributeError, PyNotImplementedError, PyValueError};
 use pyo3::gc::{PyTraverseError, PyVisit};
@@ -109,6 +111,10 @@ pub struct Connection {
     /// The loop's timer for the earliest of them.
     timer: Mutex<Option<Py<PyAny>>>,
     header_scratch: Mutex<Vec<u8>>,
+    /// Until when publishers are served after the loop's end.
+    served_until: Mutex<Option<Instant>>,
+    /// Through which the loop's end is noticed.
+    loop_timer: Mutex<Option<Py<PyWeakrefReference>>>,
 }
 
 impl Connection {
@@ -149,13 +155,16 @@ impl Connection {
         if self.in_own_process() { Ok(()) } else { Err(errors::forked()) }
     }
 
+    /// A future of the client's loop, for that loop.
     pub fn create_future<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.check_loop(py)?;
         calls::call0(self.event_loop.create_future.bind(py))
     }
 
     /// A future of a class derived from `asyncio.Future`.
     pub fn create_future_of<'py>(&self, class: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let py = class.py();
+        self.check_loop(py)?;
         let arguments = PyDict::new(py);
         arguments.set_item(intern!(py, "loop"), &self.event_loop.event_loop)?;
         calls::call_with(class, &arguments)
@@ -242,6 +251,8 @@ impl Connection {
             deadlines: Mutex::default(),
             timer: Mutex::default(),
             header_scratch: Mutex::default(),
+            served_until: Mutex::default(),
+            loop_timer: Mutex::default(),
         })
     }
 
@@ -289,6 +300,7 @@ impl Connection {
             ring.close();
         }
         self.disarm_deadlines(py)?;
+        self.cancel_loop_timer(py)?;
         self.release_publishers(py)
     }
 

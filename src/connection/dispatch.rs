@@ -151,6 +151,11 @@ impl Shared {
         lock(&self.subscriptions).insert(sid, subscription);
     }
 
+    /// Takes all out, and returns their numbers.
+    pub fn take_subscriptions(&self) -> Vec<u64> {
+        std::mem::take(&mut *lock(&self.subscriptions)).into_keys().collect()
+    }
+
     pub fn remove_subscription(&self, sid: u64) {
         lock(&self.subscriptions).remove(&sid);
     }

@@ -165,6 +165,15 @@ impl Link {
     pub fn close(&self) {
         self.0.close();
     }
+
+    /// Closes the connection at once, whoever still holds the link.
+    pub fn hang_up(&self) {
+        self.0.end(LinkEnd::Eof);
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.0.closing.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for Link {

@@ -197,6 +197,10 @@ class Lifecycle:
         tasks = (self._reading_task, self._ping_interval_task, self._reconnection_task)
         return any(task is not None and not task.done() for task in tasks)
 
+    def _is_abroad(self) -> bool:
+        """Whether another loop runs than that of the client."""
+        return self._loop is not asyncio.get_running_loop()
+
     def _stop_tasks(self) -> None:
         self._cancel(self._reading_task)
         self._cancel(self._ping_interval_task)
@@ -392,13 +396,14 @@ class Lifecycle:
                 sub._leave_consumer()
         self._status = CLOSED
         self._stop_tasks()
-        if isinstance(core, Connection):
+        is_abroad = self._is_abroad()
+        if isinstance(core, Connection) and not is_abroad:
             core.fail_waits(errors.ConnectionClosedError)
         try:
             await self._end_reconnecting()
             # Lets the cancelled tasks end.
             await asyncio.sleep(0)
-            if was_connected and self._core.pending_size > 0:
+            if was_connected and not is_abroad and self._core.pending_size > 0:
                 await self._write_pending()
         finally:
             # An attempt to connect may have taken another step meanwhile.
@@ -432,8 +437,9 @@ class Lifecycle:
         self._subs.clear()
         self._drop_link(graceful=True)
         if isinstance(self._core, Connection):
-            # What was published while pending output left.
-            self._core.fail_waits(errors.ConnectionClosedError)
+            if not self._is_abroad():
+                # What was published while pending output left.
+                self._core.fail_waits(errors.ConnectionClosedError)
             if for_good:
                 self._core.shut_down()
 
@@ -467,7 +473,7 @@ class Lifecycle:
             or self._attempts.is_in_connect
             or core.is_shut_down()
             or not core.in_own_process()
-            or self._loop is not asyncio.get_running_loop()
+            or self._is_abroad()
         ):
             return False
         self._status = CONNECTING

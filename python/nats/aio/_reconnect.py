@@ -19,6 +19,7 @@ class Reconnecting(Connecting):
         """Leaves the current server and connects anew; does nothing while not connected."""
         if not self.is_connected or not self.options["allow_reconnect"]:
             return
+        self._native().check_loop()
         self._log_disconnect("force_reconnect() was called")
         self._start_reconnecting(graceful=True)
 

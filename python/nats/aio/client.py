@@ -32,6 +32,7 @@ from nats.protocol.parser import (
 from . import _types
 from ._credentials import Signing, signing_of_credentials, signing_of_seed
 from ._draining import Draining
+from ._loop_end import LoopEnd
 from ._message_class import MessageClass
 from ._option_types import MOST_MESSAGES, check_option_types, whole
 from ._options import check_callbacks
@@ -111,6 +112,9 @@ class Client(
 
     # Who moves the bytes: "tokio" (the core's own thread) or "asyncio" (the event loop).
     _driver: ClassVar[str] = os.environ.get("FASTNATS_DRIVER", "tokio")
+
+    # Seconds for which publish() works after the end of the event loop.
+    _publish_time_after_loop: ClassVar[float] = 120.0
 
     def __repr__(self) -> str:
         return f"<nats client v{__version__}>"
@@ -297,10 +301,11 @@ class Client(
 
         goes_on = await self._leave_connection()
         if not goes_on:
-            if isinstance(self._core, Connection) and self._has_tasks():
+            if isinstance(self._core, Connection) and (self._has_tasks() or self._is_abroad()):
                 # Left open by another loop: they would go on beside those of the new connection.
                 await self._close(Client.CLOSED, do_cbs=False)
                 self._core.shut_down()
+                self._subs.clear()
             self._make_core()
         core = self._native()
         core.max_pending = whole(pending_size)
@@ -324,9 +329,12 @@ class Client(
         core.status = self._core.status
         self._core = core
         core.open()
+        LoopEnd(self._loop, core, self._publish_time_after_loop)
 
     async def close(self) -> None:
         """Closes the connection and the client; it doesn't reconnect any more."""
+        if isinstance(self._core, Connection) and not self.is_closed:
+            self._core.check_loop()
         await self._close(Client.CLOSED)
 
     async def drain(self) -> None:
@@ -348,7 +356,7 @@ class Client(
             raise errors.ConnectionClosedError
         if self.is_connecting or self.is_reconnecting:
             raise errors.ConnectionReconnectingError
-        self._native()
+        self._native().check_loop()
         if asyncio.current_task() is self._reading_task or any(
             sub._is_in_handler() for sub in self._subs.values()
         ):
@@ -393,6 +401,7 @@ class Client(
             raise errors.ConnectionClosedError
         if self.is_draining:
             raise errors.ConnectionDrainingError
+        self._native().check_loop()
         self._choose_message_class()
         self._sid += 1
         sub = Subscription(
@@ -433,6 +442,7 @@ class Client(
             raise errors.BadTimeoutError
         if self.is_closed:
             raise errors.ConnectionClosedError
+        self._native().check_loop()
         start = time.perf_counter()
         try:
             await self._round_trip(timeout)
@@ -453,7 +463,7 @@ class Client(
             raise errors.BadTimeoutError
         if self.is_closed:
             raise errors.ConnectionClosedError
-        self._native()
+        self._native().check_loop()
         if not self.is_connected or self._reading_task is None or self._reading_task.done():
             return
         try:

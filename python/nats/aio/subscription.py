@@ -239,6 +239,7 @@ class Subscription(SubscriptionPrivates):
             raise errors.ConnectionDrainingError
         if self._closed:
             raise errors.BadSubscriptionError
+        self._conn._native().check_loop()
         await self._drain()
 
     async def _drain(self) -> None:
@@ -323,6 +324,7 @@ class Subscription(SubscriptionPrivates):
             raise errors.ConnectionDrainingError
         if self._closed:
             raise errors.BadSubscriptionError
+        self._conn._native().check_loop()
         self._max_msgs = limit
         if limit == 0 or (self._core.received >= limit and self._core.pending_msgs == 0):
             self._closed = True
