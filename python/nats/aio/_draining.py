@@ -85,9 +85,9 @@ class Draining(Lifecycle):
             link = self._link
             try:
                 return await self.flush()
-            except errors.FlushTimeoutError:
-                # The end of a connection isn't the server's silence.
-                if self._link is link:
+            except (errors.FlushTimeoutError, errors.ConnectionClosedError):
+                # The end of the client or of a connection isn't the server's silence.
+                if self._link is link and not self.is_closed:
                     raise
 
     async def _until_reconnected(self, deadline: float) -> None:
