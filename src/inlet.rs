@@ -65,6 +65,15 @@ impl Inlet {
         subscription.pinned.remove(self.taken.end());
     }
 
+    /// Puts a message that was taken, and no more, in front of all others.
+    pub fn put_back(&mut self, frame: Frame, subscription: &Subscription) {
+        let mut run = Run::default();
+        subscription.count_put_back(&frame);
+        subscription.pinned.add(run.push(&frame));
+        subscription.pinned.add(run.end());
+        self.ready.push_front(frame);
+    }
+
     /// The text of a message's subject.
     pub fn subject_text(&mut self, py: Python<'_>, subject: &[u8]) -> Py<PyAny> {
         match &self.last_subject {

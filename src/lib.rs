@@ -9,12 +9,16 @@ mod bridge;
 mod client;
 pub mod connection;
 #[cfg(feature = "python")]
+mod consumer;
+#[cfg(feature = "python")]
 mod errors;
 #[cfg(feature = "python")]
 mod inlet;
 pub mod jetstream;
 #[cfg(feature = "python")]
 mod message;
+#[cfg(feature = "python")]
+mod process;
 pub mod protocol;
 #[cfg(feature = "python")]
 mod request;

@@ -1,152 +1,28 @@
 //! `SubscriptionCore`: the consuming half of a subscription.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 
-use crate::bridge::{Started, YieldOnce, calls, is_done, is_shared, resolve, start_coroutine};
+use crate::bridge::{Started, YieldOnce, calls, is_shared, resolve, start_coroutine};
 use crate::client::Connection;
 use crate::connection::{Subscription, lock};
-use crate::inlet::Inlet;
+use crate::consumer::{Consumer, Waiter};
 use crate::jetstream::fetch::Pulls;
 use crate::jetstream::push::Push;
 use crate::message::Message;
+use crate::process::OwnProcess;
 use crate::protocol::Frame;
-use crate::request::DeadlineKey;
 
 /// A handler that waits, and what for; nothing where it is an unusual awaitable.
 type Suspended<'py> = (Bound<'py, PyAny>, Option<Bound<'py, PyAny>>);
-
-/// Somebody waiting for a message.
-pub struct Waiter {
-    pub future: Py<PyAny>,
-    pub deadline: Option<DeadlineKey>,
-}
-
-/// State of the consuming side; touched under the GIL only.
-pub struct Consumer {
-    pub subscription: Arc<Subscription>,
-    pub inlet: Mutex<Inlet>,
-    waiters: Mutex<VecDeque<Waiter>>,
-    /// The fetches of a pull subscription.
-    pub pulls: Pulls,
-    /// Wait until no message is queued or being handled.
-    joiners: Mutex<Vec<Py<PyAny>>>,
-    /// Takes the first message, as `subscribe(future=…)` asks for.
-    future: Option<Py<PyAny>>,
-}
-
-impl Consumer {
-    fn traverse(&self, visit: &PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.future)?;
-        // A lock that is taken belongs to code that is using the futures: they stay.
-        if let Ok(waiters) = self.waiters.try_lock() {
-            waiters.iter().try_for_each(|waiter| visit.call(&waiter.future))?;
-        }
-        if let Ok(joiners) = self.joiners.try_lock() {
-            joiners.iter().try_for_each(|joiner| visit.call(joiner))?;
-        }
-        if let Ok(pulls) = self.pulls.try_lock() {
-            pulls.waiters().try_for_each(|waiter| visit.call(&waiter.future))?;
-        }
-        Ok(())
-    }
-
-    pub fn take(&self) -> Option<Frame> {
-        lock(&self.inlet).take(&self.subscription)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.subscription.pending_msgs() == 0
-    }
-
-    /// A message has arrived for somebody who waits.
-    pub fn wake(&self, py: Python<'_>, connection: &Connection) -> PyResult<()> {
-        if let Some(future) = &self.future {
-            while let Some(frame) = self.take() {
-                self.finish(py)?;
-                let message = connection.factory().make_lasting(py, frame, None)?;
-                resolve(future.bind(py), message)?;
-            }
-            // Only frames that arrived meanwhile make this false; they'd be for nobody.
-            self.subscription.wait();
-            return Ok(());
-        }
-        self.deal(py, connection)?;
-        self.wake_next(py, connection)
-    }
-
-    /// Wakes the next waiter if there is a message for it, and asks to be told of the next
-    /// message otherwise.
-    fn wake_next(&self, py: Python<'_>, connection: &Connection) -> PyResult<()> {
-        loop {
-            let mut waiters = lock(&self.waiters);
-            if waiters.is_empty() || (self.is_empty() && self.subscription.wait()) {
-                return Ok(());
-            }
-            let Some(waiter) = waiters.pop_front() else { return Ok(()) };
-            drop(waiters);
-            if self.release(py, connection, waiter)? {
-                return Ok(());
-            }
-        }
-    }
-
-    /// Resolves a waiter; false if it had been cancelled or had timed out.
-    pub fn release(
-        &self,
-        py: Python<'_>,
-        connection: &Connection,
-        waiter: Waiter,
-    ) -> PyResult<bool> {
-        if let Some(deadline) = &waiter.deadline {
-            connection.remove_deadline(deadline);
-        }
-        let future = waiter.future.bind(py);
-        if is_done(future)? {
-            return Ok(false);
-        }
-        resolve(future, py.None())?;
-        Ok(true)
-    }
-
-    /// Wakes everybody who waits, with or without a message.
-    pub fn release_waiters(&self, py: Python<'_>, connection: &Connection) -> PyResult<()> {
-        let waiters = std::mem::take(&mut *lock(&self.waiters));
-        waiters.into_iter().try_for_each(|waiter| self.release(py, connection, waiter).map(drop))
-    }
-
-    /// A message has been dealt with.
-    fn finish(&self, py: Python<'_>) -> PyResult<()> {
-        self.subscription.count_finished();
-        self.release_joiners_if_done(py)
-    }
-
-    pub fn release_joiners_if_done(&self, py: Python<'_>) -> PyResult<()> {
-        if self.subscription.unfinished() > 0 { Ok(()) } else { self.release_joiners(py) }
-    }
-
-    fn release_joiners(&self, py: Python<'_>) -> PyResult<()> {
-        let joiners = std::mem::take(&mut *lock(&self.joiners));
-        joiners.iter().try_for_each(|joiner| resolve(joiner.bind(py), py.None()))
-    }
-}
-
-impl Drop for Consumer {
-    fn drop(&mut self) {
-        let inlet = self.inlet.get_mut().unwrap_or_else(PoisonError::into_inner);
-        inlet.abandon(&self.subscription);
-    }
-}
 
 /// The native part of `nats.aio.subscription.Subscription`.
 #[pyclass(frozen, module = "nats._core")]
 pub struct SubscriptionCore {
     connection: Py<Connection>,
-    subscription: Arc<Subscription>,
     consumer: Arc<Consumer>,
     /// What the server calls it; a push consumer that is made anew gets another one.
     sid: AtomicU64,
@@ -156,14 +32,23 @@ pub struct SubscriptionCore {
 }
 
 impl SubscriptionCore {
+    pub fn check_process(&self) -> PyResult<()> {
+        self.subscription().map(drop)
+    }
+
+    fn subscription(&self) -> PyResult<&Arc<Subscription>> {
+        self.consumer.subscription.get()
+    }
+
     fn unregister(&self) {
         let connection = self.connection.get();
-        // In the child of a fork nobody would ever let go of a lock that the I/O thread has held.
-        if !connection.in_own_process() {
-            return;
+        // Those of the parent aren't the child's to remove.
+        if let Some(shared) = connection.shared().get_unless_inherited()
+            && let Some(subscription) = self.consumer.subscription.get_unless_inherited()
+        {
+            shared.remove_subscription(self.sid.load(Relaxed));
+            connection.remove_consumer(subscription.key);
         }
-        connection.shared().remove_subscription(self.sid.load(Relaxed));
-        connection.remove_consumer(self.subscription.key);
     }
 
     pub fn connection<'py>(&self, py: Python<'py>) -> &Bound<'py, Connection> {
@@ -176,12 +61,24 @@ impl SubscriptionCore {
 
     /// Takes the next frame; answers flow control that waited for it to be taken.
     pub fn take_frame(&self, py: Python<'_>) -> PyResult<Option<Frame>> {
-        let frame = self.consumer.take();
-        self.answer_flow_control(py)?;
+        let frame = self.consumer.take()?;
+        if let Err(error) = self.answer_flow_control(py) {
+            self.put_back(frame)?;
+            return Err(error);
+        }
         if frame.is_some() {
             self.pass_on(py)?;
         }
         Ok(frame)
+    }
+
+    /// After a waiter has been added.
+    fn begin_to_wait(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.subscription()?.wait() {
+            self.consumer.wake_next(py, self.connection.get())?;
+        }
+        // Nothing more to do in this turn: what the handler has published may leave.
+        Connection::flush_before_waiting(self.connection.bind(py))
     }
 
     /// Others who wait are due next.
@@ -204,22 +101,34 @@ impl SubscriptionCore {
     }
 
     fn answer_flow_control(&self, py: Python<'_>) -> PyResult<()> {
-        match self.subscription.flow_due() {
-            Some(subject) => self.connection.get().publish_empty(py, &subject),
+        match self.subscription()?.flow_due() {
+            Some(subject) => Connection::publish_empty(self.connection.bind(py), &subject),
             None => Ok(()),
         }
     }
 
+    /// Has a frame be the next one again: something has failed before it was handed out.
+    fn put_back(&self, frame: Option<Frame>) -> PyResult<()> {
+        if let Some(frame) = frame {
+            lock(&self.consumer.inlet).put_back(frame, self.subscription()?);
+        }
+        Ok(())
+    }
+
     /// The next message and its subject's text, unless there is none or it is time to give way.
     fn take(&self, py: Python<'_>) -> PyResult<Option<(Frame, Py<PyAny>)>> {
+        let subscription = self.subscription()?;
         let mut inlet = lock(&self.consumer.inlet);
         if inlet.burst.is_over() {
             return Ok(None);
         }
-        let Some(frame) = inlet.take(&self.subscription) else { return Ok(None) };
+        let Some(frame) = inlet.take(subscription) else { return Ok(None) };
         let subject = inlet.subject_text(py, frame.subject());
         drop(inlet);
-        self.answer_flow_control(py)?;
+        if let Err(error) = self.answer_flow_control(py) {
+            self.put_back(Some(frame))?;
+            return Err(error);
+        }
         Ok(Some((frame, subject)))
     }
 }
@@ -237,18 +146,18 @@ impl SubscriptionCore {
         future: Option<Py<PyAny>>,
     ) -> PyResult<Self> {
         let owner = connection.get();
-        owner.check_process()?;
+        let shared = owner.shared().get()?;
         let subscription = Arc::new(Subscription::new(
             is_request_mux,
             msgs_limit,
             bytes_limit,
-            Arc::clone(&owner.shared().pinned),
+            Arc::clone(&shared.pinned),
         ));
         if future.is_some() {
             subscription.wait();
         }
         let consumer = Arc::new(Consumer {
-            subscription: Arc::clone(&subscription),
+            subscription: OwnProcess::new(Arc::clone(&subscription)),
             inlet: Mutex::default(),
             waiters: Mutex::default(),
             joiners: Mutex::default(),
@@ -256,10 +165,9 @@ impl SubscriptionCore {
             future,
         });
         owner.add_consumer(subscription.key, &consumer);
-        owner.shared().add_subscription(sid, Arc::clone(&subscription));
+        shared.add_subscription(sid, Arc::clone(&subscription));
         Ok(Self {
             connection: connection.clone().unbind(),
-            subscription,
             consumer,
             sid: AtomicU64::new(sid),
             handling: AtomicBool::new(false),
@@ -333,12 +241,14 @@ impl SubscriptionCore {
         };
         lock(&self.consumer.waiters)
             .push_back(Waiter { future: future.clone().unbind(), deadline });
-        if !self.subscription.wait() {
-            self.consumer.wake_next(py, owner)?;
+        match self.begin_to_wait(py) {
+            Ok(()) => Ok(future),
+            Err(error) => {
+                // The caller doesn't get to know of its future.
+                self.give_up(py, &future)?;
+                Err(error)
+            }
         }
-        // Nothing more to do in this turn: what the handler has published may leave.
-        owner.flush_before_waiting(py)?;
-        Ok(future)
     }
 
     /// The waiter of `future` has given up; a message it was woken for goes to the next one.
@@ -351,7 +261,12 @@ impl SubscriptionCore {
         if let Some(deadline) = waiter.and_then(|waiter| waiter.deadline) {
             owner.remove_deadline(&deadline);
         }
-        if self.consumer.is_empty() { Ok(()) } else { self.consumer.wake_next(py, owner) }
+        match self.consumer.subscription.get_unless_inherited() {
+            Some(subscription) if subscription.pending_msgs() > 0 => {
+                self.consumer.wake_next(py, owner)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Ends all waiting, now and later. Messages that are there stay.
@@ -369,50 +284,55 @@ impl SubscriptionCore {
     }
 
     /// The subscription delivers for a push consumer. `ordered` has gaps reported.
-    fn track_push(&self, ordered: bool) {
+    fn track_push(&self, ordered: bool) -> PyResult<()> {
         let sid = self.sid.load(Relaxed);
-        self.subscription.push.get_or_init(|| Push::new(ordered, sid));
+        self.subscription()?.push.get_or_init(|| Push::new(ordered, sid));
+        Ok(())
     }
 
     /// A new push consumer delivers under another sid; what is queued stays.
-    fn rebind(&self, sid: u64) {
+    fn rebind(&self, sid: u64) -> PyResult<()> {
+        let subscription = self.subscription()?;
         let old = self.sid.swap(sid, Relaxed);
-        if let Some(push) = self.subscription.push.get() {
+        if let Some(push) = subscription.push.get() {
             push.restart(sid);
         }
-        let shared = self.connection.get().shared();
-        shared.add_subscription(sid, Arc::clone(&self.subscription));
+        let shared = self.connection.get().shared().get()?;
+        shared.add_subscription(sid, Arc::clone(subscription));
         shared.remove_subscription(old);
+        Ok(())
     }
 
     /// Whether a push consumer's message or heartbeat has arrived since the last call.
-    fn take_active(&self) -> bool {
-        self.subscription.push.get().is_none_or(Push::take_active)
+    fn take_active(&self) -> PyResult<bool> {
+        Ok(self.subscription()?.push.get().is_none_or(Push::take_active))
     }
 
     /// The stream of an ordered consumer has been made anew: its sequence begins again.
-    fn forget_stream(&self) {
-        if let Some(push) = self.subscription.push.get() {
+    fn forget_stream(&self) -> PyResult<()> {
+        if let Some(push) = self.subscription()?.push.get() {
             push.forget_stream();
         }
+        Ok(())
     }
 
     /// Stream sequence of the last message of an ordered consumer; zero before the first.
     #[getter]
-    fn stream_seq(&self) -> u64 {
-        self.subscription.push.get().map_or(0, Push::stream_seq)
+    fn stream_seq(&self) -> PyResult<u64> {
+        Ok(self.subscription()?.push.get().map_or(0, Push::stream_seq))
     }
 
     /// Consumer sequence of the last message of a push consumer; zero before the first.
     #[getter]
-    fn consumer_seq(&self) -> u64 {
-        self.subscription.push.get().map_or(0, Push::consumer_seq)
+    fn consumer_seq(&self) -> PyResult<u64> {
+        Ok(self.subscription()?.push.get().map_or(0, Push::consumer_seq))
     }
 
     /// Resolves when no message is queued or being handled, or the subscription is stopped.
     fn join<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let subscription = self.subscription()?;
         let future = self.connection.get().create_future(py)?;
-        if self.subscription.unfinished() == 0 || self.stopped() {
+        if subscription.unfinished() == 0 || self.stopped() {
             resolve(&future, py.None())?;
         } else {
             lock(&self.consumer.joiners).push(future.clone().unbind());
@@ -426,53 +346,57 @@ impl SubscriptionCore {
     }
 
     #[getter]
-    fn pending_msgs(&self) -> usize {
-        self.subscription.pending_msgs()
+    fn pending_msgs(&self) -> PyResult<usize> {
+        Ok(self.subscription()?.pending_msgs())
     }
 
     #[getter]
-    fn pending_bytes(&self) -> i64 {
-        self.subscription.pending_bytes()
+    fn pending_bytes(&self) -> PyResult<i64> {
+        Ok(self.subscription()?.pending_bytes())
     }
 
     #[getter]
-    fn received(&self) -> u64 {
-        self.subscription.received.load(Relaxed)
+    fn received(&self) -> PyResult<u64> {
+        Ok(self.subscription()?.received.load(Relaxed))
     }
 
     #[setter]
-    fn set_received(&self, value: u64) {
-        self.subscription.received.store(value, Relaxed);
+    fn set_received(&self, value: u64) -> PyResult<()> {
+        self.subscription()?.received.store(value, Relaxed);
+        Ok(())
     }
 
     #[getter]
-    fn max_msgs(&self) -> u64 {
-        self.subscription.max_msgs.load(Relaxed)
+    fn max_msgs(&self) -> PyResult<u64> {
+        Ok(self.subscription()?.max_msgs.load(Relaxed))
     }
 
     #[setter]
-    fn set_max_msgs(&self, value: u64) {
-        self.subscription.max_msgs.store(value, Relaxed);
+    fn set_max_msgs(&self, value: u64) -> PyResult<()> {
+        self.subscription()?.max_msgs.store(value, Relaxed);
+        Ok(())
     }
 
     #[getter]
-    fn msgs_limit(&self) -> i64 {
-        self.subscription.msgs_limit.load(Relaxed)
+    fn msgs_limit(&self) -> PyResult<i64> {
+        Ok(self.subscription()?.msgs_limit.load(Relaxed))
     }
 
     #[setter]
-    fn set_msgs_limit(&self, value: i64) {
-        self.subscription.msgs_limit.store(value, Relaxed);
+    fn set_msgs_limit(&self, value: i64) -> PyResult<()> {
+        self.subscription()?.msgs_limit.store(value, Relaxed);
+        Ok(())
     }
 
     #[getter]
-    fn bytes_limit(&self) -> i64 {
-        self.subscription.bytes_limit.load(Relaxed)
+    fn bytes_limit(&self) -> PyResult<i64> {
+        Ok(self.subscription()?.bytes_limit.load(Relaxed))
     }
 
     #[setter]
-    fn set_bytes_limit(&self, value: i64) {
-        self.subscription.bytes_limit.store(value, Relaxed);
+    fn set_bytes_limit(&self, value: i64) -> PyResult<()> {
+        self.subscription()?.bytes_limit.store(value, Relaxed);
+        Ok(())
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering::Relaxed;
 
+use pyo3::exceptions::PyException;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -82,7 +83,7 @@ impl Connection {
     /// Collects the mail: called by the loop when the bell has rung.
     pub fn drain(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
-        this.shared.bell.silence();
+        this.shared.get()?.bell.silence();
         this.sort_mail(slf)?;
         this.take_back_reading(slf)
     }
@@ -94,6 +95,7 @@ impl Connection {
     /// consumer, else `(sid, (stream, consumer and last consumer sequence))`), `ended`
     /// (`(epoch, exception)`).
     fn next_event(&self, py: Python<'_>) -> PyResult<Option<(Py<PyString>, Py<PyAny>)>> {
+        self.check_process()?;
         let mut control = lock(&self.control);
         let event = control.passed_over.pop_front().or_else(|| control.events.pop_front());
         control.busy = event.is_some();
@@ -108,6 +110,7 @@ impl Connection {
         py: Python<'_>,
         takes_info: bool,
     ) -> PyResult<Option<(Py<PyString>, Py<PyAny>)>> {
+        self.check_process()?;
         let mut control = lock(&self.control);
         let answer = loop {
             match control.events.pop_front() {
@@ -123,6 +126,7 @@ impl Connection {
 
     /// Resolves when there is an event.
     fn event_ready<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.check_process()?;
         let future = self.create_future(py)?;
         let mut control = lock(&self.control);
         control.busy = false;
@@ -138,6 +142,7 @@ impl Connection {
     /// Drops what a connection that is over has left. What is known of messages stays: reports
     /// of dropped ones and of gaps. Who waited for a PONG that has come gets it.
     fn clear_events(&self, py: Python<'_>) -> PyResult<()> {
+        let backlog = self.shared.get_unless_inherited().map(|shared| &shared.backlog);
         let mut control = lock(&self.control);
         let mut answered = Vec::new();
         let mut drop_stale = |events: &mut VecDeque<ControlEvent>| {
@@ -146,7 +151,9 @@ impl Connection {
                     events.push_back(event);
                     continue;
                 }
-                event.settle(&self.shared.backlog);
+                if let Some(backlog) = backlog {
+                    event.settle(backlog);
+                }
                 if let ControlEvent::Pong(Some(future)) = event {
                     answered.push(future);
                 }
@@ -162,16 +169,17 @@ impl Connection {
 
     /// Sends PING behind everything pending; `future` is resolved by its PONG. While no
     /// connection is in service nobody is asked, and the future times out at once.
-    fn ping(&self, py: Python<'_>, future: Option<Py<PyAny>>, direct: bool) -> PyResult<()> {
-        self.check_process()?;
-        if !self.shared.outbox.append_in_service(|out| out.extend_from_slice(encode::PING)) {
+    fn ping(slf: &Bound<'_, Self>, future: Option<Py<PyAny>>, direct: bool) -> PyResult<()> {
+        let this = slf.get();
+        let outbox = &this.shared.get()?.outbox;
+        if !outbox.append_in_service(|out| out.extend_from_slice(encode::PING)) {
             return match future {
-                Some(future) => reject(future.bind(py), TimeoutError::new_err(())),
+                Some(future) => reject(future.bind(slf.py()), TimeoutError::new_err(())),
                 None => Ok(()),
             };
         }
-        lock(&self.control).pongs.push_back(Pinger { future, direct });
-        self.write_out(py)
+        lock(&this.control).pongs.push_back(Pinger { future, direct });
+        Self::write_out(slf)
     }
 
     /// Counts a keep-alive PING about to be sent; returns how many are unanswered.
@@ -185,8 +193,8 @@ impl Connection {
     pub fn drain_soon(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let drain = slf.getattr(intern!(py, "drain"))?;
-        let event_loop = slf.get().event_loop.event_loop.bind(py);
-        calls::call_method1(event_loop, intern!(py, "call_soon_threadsafe"), (drain,)).map(drop)
+        let call_soon = slf.get().event_loop.call_soon_threadsafe.bind(py);
+        calls::call1(call_soon, (drain,)).map(drop)
     }
 
     fn hand_out(
@@ -195,7 +203,7 @@ impl Connection {
         event: Option<ControlEvent>,
     ) -> PyResult<Option<(Py<PyString>, Py<PyAny>)>> {
         if let Some(event) = &event {
-            event.settle(&self.shared.backlog);
+            event.settle(&self.shared.get()?.backlog);
         }
         event.map(|event| describe(py, event)).transpose()
     }
@@ -203,35 +211,43 @@ impl Connection {
     /// Collects the mail and passes on everything in it.
     pub(super) fn sort_mail(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
+        let mut outcome = Ok(());
+        let mut note = |sorted: PyResult<()>| {
+            // One item that fails must not keep the rest of the mail from its readers.
+            if let Err(error) = report_unless_fatal(sorted, slf) {
+                outcome = Err(error);
+            }
+        };
         let mut mail = Mail::default();
-        self.shared.collect(&mut mail);
+        self.shared.get()?.collect(&mut mail);
         for frame in mail.replies {
             let pending = lock(&self.requests).take_by_subject(frame.subject());
             if let Some(pending) = pending {
-                unless_ok(self.resolve_request(pending, Reply::Frame(py, frame)), slf);
+                note(self.resolve_request(pending, Reply::Frame(py, frame)));
             }
         }
         // Before the PONG behind them: a flush returns when handlers have begun.
         for key in mail.wakes {
             let consumer = lock(&self.consumers).get(&key).and_then(std::sync::Weak::upgrade);
             if let Some(consumer) = consumer {
-                unless_ok(consumer.wake(py, self), slf);
+                note(consumer.wake(py, self));
             }
         }
         for event in mail.events {
-            unless_ok(self.sort(py, event), slf);
+            note(self.sort(py, event));
         }
         let mut control = lock(&self.control);
         let waiter = if control.events.is_empty() { None } else { control.waiter.take() };
         drop(control);
-        match waiter {
-            Some(waiter) => resolve(waiter.bind(py), py.None()),
-            None => Ok(()),
+        if let Some(waiter) = waiter {
+            note(resolve(waiter.bind(py), py.None()));
         }
+        outcome
     }
 
     /// Handles an event that needs no policy; queues it for the task otherwise.
     fn sort(&self, py: Python<'_>, event: Event) -> PyResult<()> {
+        let backlog = &self.shared.get()?.backlog;
         match event {
             Event::Complete(sid) => match self.subscriptions.bind(py).get_item(sid)? {
                 Some(subscription) => {
@@ -241,21 +257,21 @@ impl Connection {
             },
             Event::Room => self.release_publishers(py),
             Event::Dialed => self.finish_dial(py),
-            Event::Pong => self.sort_pong(py),
+            Event::Pong => self.sort_pong(py, backlog),
             Event::Dropped(frame) => {
                 match self.subscriptions.bind(py).get_item(frame.sid())? {
                     Some(subscription) => {
                         let dropped = ControlEvent::Dropped(frame, subscription.unbind());
                         lock(&self.control).events.push_back(dropped);
                     }
-                    None => self.shared.backlog.settle_drop_report(),
+                    None => backlog.settle_drop_report(),
                 }
                 Ok(())
             }
             Event::Ok => {
                 let mut control = lock(&self.control);
                 if matches!(control.events.back(), Some(ControlEvent::Server(Event::Ok))) {
-                    self.shared.backlog.settle(&event);
+                    backlog.settle(&event);
                 } else {
                     control.events.push_back(ControlEvent::Server(event));
                 }
@@ -268,7 +284,7 @@ impl Connection {
         }
     }
 
-    fn sort_pong(&self, py: Python<'_>) -> PyResult<()> {
+    fn sort_pong(&self, py: Python<'_>, backlog: &Backlog) -> PyResult<()> {
         let mut control = lock(&self.control);
         let pinger = control.pongs.pop_front();
         if pinger.is_some() {
@@ -278,7 +294,7 @@ impl Connection {
         match pinger {
             Some(Pinger { future, direct }) if direct || !in_turn => {
                 drop(control);
-                self.shared.backlog.settle(&Event::Pong);
+                backlog.settle(&Event::Pong);
                 future.map_or(Ok(()), |future| resolve(future.bind(py), true))
             }
             pinger => {
@@ -334,9 +350,15 @@ fn push_report(notice: Notice) -> Option<(u64, u64, Option<u64>)> {
     }
 }
 
-/// One item that fails must not keep the rest of the mail from its readers.
-fn unless_ok(outcome: PyResult<()>, context: &Bound<'_, Connection>) {
-    if let Err(error) = outcome {
-        calls::report(error, context.as_any());
+/// Reports an error where nobody can be told of it, except what ends programs.
+pub(super) fn report_unless_fatal(
+    outcome: PyResult<()>,
+    context: &Bound<'_, Connection>,
+) -> PyResult<()> {
+    let Err(error) = outcome else { return Ok(()) };
+    if !error.is_instance_of::<PyException>(context.py()) {
+        return Err(error);
     }
+    calls::report(error, context.as_any());
+    Ok(())
 }

@@ -13,6 +13,7 @@ use super::Connection;
 use crate::bridge::{reject, resolve};
 use crate::connection::{Event, Link, lock, runtime};
 use crate::errors;
+use crate::process::OwnProcess;
 
 /// A dial that is under way; given up when dropped.
 pub struct Dialing {
@@ -20,16 +21,14 @@ pub struct Dialing {
     address: SocketAddr,
     /// Not in the mail: what is never collected would keep its socket.
     outcome: oneshot::Receiver<io::Result<Link>>,
-    task: AbortHandle,
-    /// Of the process that it was begun in.
-    generation: u32,
+    task: OwnProcess<AbortHandle>,
 }
 
 impl Drop for Dialing {
     fn drop(&mut self) {
-        // The task of an inherited one runs in the parent alone.
-        if self.generation == runtime::generation() {
-            self.task.abort();
+        // That of an inherited one runs in the parent alone.
+        if let Some(task) = self.task.get_unless_inherited() {
+            task.abort();
         }
     }
 }
@@ -51,7 +50,7 @@ impl Connection {
         port: u16,
         scope_id: u32,
     ) -> PyResult<Bound<'py, PyAny>> {
-        self.check_process()?;
+        let shared = Arc::clone(self.shared.get()?);
         let ip: IpAddr = match host.split('%').next().unwrap_or_default().parse() {
             Ok(ip) => ip,
             Err(_) => return Err(PyValueError::new_err(format!("not an IP address: {host:?}"))),
@@ -62,7 +61,6 @@ impl Connection {
         };
         let runtime = runtime::handle()?;
         let future = self.create_future(py)?;
-        let shared = Arc::clone(&self.shared);
         let (sender, outcome) = oneshot::channel();
         let task = runtime.spawn(async move {
             // A link that nobody waits for any more is dropped here.
@@ -73,8 +71,7 @@ impl Connection {
             future: future.clone().unbind(),
             address,
             outcome,
-            task: task.abort_handle(),
-            generation: self.generation,
+            task: OwnProcess::new(task.abort_handle()),
         };
         let before = lock(&self.dialing).replace(dialing);
         drop(before);

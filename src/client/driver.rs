@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use super::Connection;
+use super::control::report_unless_fatal;
 use super::dial::DialedLink;
 use crate::bridge::{Doorbell, calls};
 use crate::connection::link::Reading;
@@ -76,6 +77,7 @@ impl Connection {
     /// Puts a dialled link into service; returns its epoch.
     fn use_link(slf: &Bound<'_, Self>, link: &Bound<'_, DialedLink>) -> PyResult<u64> {
         let this = slf.get();
+        this.check_process()?;
         let Some(link) = link.borrow_mut().0.take() else {
             return Err(PyRuntimeError::new_err("the link is in use already"));
         };
@@ -99,8 +101,7 @@ impl Connection {
     /// Puts an asyncio transport into service; returns its epoch. Any client may use one: TLS
     /// needs it.
     fn use_transport(&self, transport: Py<PyAny>) -> PyResult<u64> {
-        self.check_process()?;
-        let epoch = self.shared.attach();
+        let epoch = self.shared.get()?.attach();
         match &mut *lock(&self.driver) {
             Driver::Closed => return Err(errors::ConnectionClosedError::new_err(())),
             Driver::Tokio(Some(_)) => return Err(PyRuntimeError::new_err("a link is in use")),
@@ -125,8 +126,8 @@ impl Connection {
             Driver::Closed => None,
         };
         // After a fork the I/O thread may have left its locks taken.
-        if self.in_own_process() {
-            self.shared.attach();
+        if let Some(shared) = self.shared.get_unless_inherited() {
+            shared.attach();
         }
         self.forget_pongs(py.get_type::<errors::TimeoutError>().as_any())?;
         if let Some(link) = dropped {
@@ -141,43 +142,45 @@ impl Connection {
     }
 
     /// Handshake commands: written now, ahead of pending output.
-    fn send_urgent(&self, py: Python<'_>, commands: &[u8]) -> PyResult<()> {
-        self.shared.outbox.append_urgent(commands);
-        self.write_out(py)
+    fn send_urgent(slf: &Bound<'_, Self>, commands: &[u8]) -> PyResult<()> {
+        slf.get().shared.get()?.outbox.append_urgent(commands);
+        Self::write_out(slf)
     }
 
     /// The connection is being given up: what is pending is left to the next one.
-    fn hold(&self) {
-        self.shared.outbox.hold();
+    fn hold(&self) -> PyResult<()> {
+        self.shared.get()?.outbox.hold();
+        Ok(())
     }
 
     /// Ends the handshake: `replay` is written, and pending publishes flow from now on.
-    fn release(&self, py: Python<'_>, replay: &[u8]) -> PyResult<()> {
-        self.shared.outbox.release(replay);
-        self.write_out(py)?;
-        self.renew_pulls(py)
+    fn release(slf: &Bound<'_, Self>, replay: &[u8]) -> PyResult<()> {
+        slf.get().shared.get()?.outbox.release(replay);
+        Self::write_out(slf)?;
+        slf.get().renew_pulls(slf.py())
     }
 
     /// Reads the socket: called by the loop while it watches it.
     fn read(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
-        let link = match &*lock(&this.driver) {
-            Driver::Tokio(Some(link)) => Arc::clone(link),
-            _ => return Ok(()),
-        };
-        this.shared.bell.hold();
+        let bell = &this.shared.get()?.bell;
+        let Some(link) = this.link()? else { return Ok(()) };
+        bell.hold();
         let reading = link.read_on_loop();
-        this.shared.bell.release();
-        if reading == Reading::Stop {
-            this.unwatch(slf.py(), &link)?;
-        }
-        this.sort_mail(slf)
+        bell.release();
+        let unwatched = match reading {
+            Reading::Stop => this.unwatch(slf.py(), &link),
+            Reading::Continue => Ok(()),
+        };
+        // What has been read is handed on whatever becomes of the rest.
+        this.sort_mail(slf).and(unwatched)
     }
 
     /// Bytes that the asyncio transport of `epoch` has received.
     fn feed(slf: &Bound<'_, Self>, epoch: u64, data: &[u8]) -> PyResult<()> {
         let this = slf.get();
         let py = slf.py();
+        let shared = this.shared.get()?;
         let (transport, mut parser, mut batch) = match &mut *lock(&this.driver) {
             Driver::Asyncio(wire) if !wire.ended && wire.epoch == epoch => {
                 let Some(transport) = &wire.transport else { return Ok(()) };
@@ -187,10 +190,10 @@ impl Connection {
             _ => return Ok(()),
         };
         let mut answer = false;
-        this.shared.bell.hold();
+        shared.bell.hold();
         let outcome = link::contain(|| {
             parser.feed(data);
-            link::deliver(epoch, &mut parser, &mut batch, &this.shared, || answer = true)
+            link::deliver(epoch, &mut parser, &mut batch, shared, || answer = true)
                 .map_err(LinkEnd::Protocol)
         });
         if let Driver::Asyncio(wire) = &mut *lock(&this.driver)
@@ -200,15 +203,18 @@ impl Connection {
             wire.batch = batch;
             wire.ended = outcome.is_err();
         }
-        if let Err(end) = outcome {
-            this.shared.post(Event::Ended(epoch, end));
-            calls::call_method0(transport.bind(py), intern!(py, "abort"))?;
-        }
-        this.shared.bell.release();
-        if answer {
-            this.write_out(py)?;
-        }
-        Self::drain(slf)
+        let broken = outcome.map_err(|end| shared.post(Event::Ended(epoch, end))).is_err();
+        shared.bell.release();
+        let aborted = if broken {
+            calls::call_method0(transport.bind(py), intern!(py, "abort")).map(drop)
+        } else {
+            Ok(())
+        };
+        let answered = if answer { Self::write_out(slf) } else { Ok(()) };
+        // What has been read is handed on whatever becomes of the rest. A transport takes an error
+        // for the end of the connection.
+        let outcome = Self::drain(slf).and(aborted).and(answered);
+        report_unless_fatal(outcome, slf)
     }
 
     /// The asyncio transport of `epoch` is gone; without an `errno`, by the server's EOF.
@@ -218,6 +224,7 @@ impl Connection {
             None => LinkEnd::Eof,
         };
         let this = slf.get();
+        let shared = this.shared.get()?;
         match &mut *lock(&this.driver) {
             // What is published until the next connection waits for that.
             Driver::Asyncio(wire) if wire.serves(epoch) => {
@@ -226,7 +233,7 @@ impl Connection {
             }
             _ => return Ok(()),
         }
-        this.shared.post(Event::Ended(epoch, end));
+        shared.post(Event::Ended(epoch, end));
         Self::drain(slf)
     }
 
@@ -237,7 +244,7 @@ impl Connection {
             wire.paused = !writable;
         }
         if writable {
-            this.write_out(slf.py())?;
+            Self::write_out(slf)?;
             Self::drain(slf)?;
         }
         Ok(())
@@ -262,25 +269,27 @@ impl Connection {
     }
 
     /// The link, if the tokio driver has one.
-    pub(super) fn link(&self) -> Option<Arc<Link>> {
-        match &*lock(&self.driver) {
+    pub(super) fn link(&self) -> PyResult<Option<Arc<Link>>> {
+        self.check_process()?;
+        Ok(match &*lock(&self.driver) {
             Driver::Tokio(Some(link)) => Some(Arc::clone(link)),
             _ => None,
-        }
+        })
     }
 
     /// A publisher keeps the loop from turning: has the I/O thread read meanwhile.
-    pub(super) fn read_beside(&self) {
-        if let Some(link) = self.link()
+    pub(super) fn read_beside(&self) -> PyResult<()> {
+        if let Some(link) = self.link()?
             && !link.is_read_on_thread()
         {
             link.read_on_thread();
         }
+        Ok(())
     }
 
     /// Takes reading back from the I/O thread once traffic is light again.
     pub(super) fn take_back_reading(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
-        let Some(link) = self.link().filter(|link| link.is_read_on_thread()) else {
+        let Some(link) = self.link()?.filter(|link| link.is_read_on_thread()) else {
             return Ok(());
         };
         if matches!(self.doorbell, Doorbell::Call) {
@@ -297,41 +306,32 @@ impl Connection {
         if link.take_back() { self.watch(slf, &link) } else { Ok(()) }
     }
 
-    /// Has output written that another than the loop's thread has added.
-    pub(super) fn write_out_beside(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
-        if let Some(link) = self.link() {
-            link.write_now();
-            return self.check_served(&link);
-        }
-        // An asyncio transport belongs to the loop's thread.
-        if self.kick_armed.swap(true, Relaxed) {
-            return Ok(());
-        }
-        let py = slf.py();
-        let kick = slf.getattr(intern!(py, "kick"))?;
-        let event_loop = self.event_loop.event_loop.bind(py);
-        calls::call_method1(event_loop, intern!(py, "call_soon_threadsafe"), (kick,))?;
-        Ok(())
-    }
-
     /// Writes pending output as far as the socket takes it without blocking.
-    pub(super) fn write_out(&self, py: Python<'_>) -> PyResult<()> {
-        self.check_process()?;
-        let (transport, epoch) = match &*lock(&self.driver) {
-            Driver::Tokio(Some(link)) => {
-                link.write_now();
-                return Ok(());
-            }
+    ///
+    /// An asyncio transport belongs to the thread that runs the loop: others, and this one while
+    /// the loop doesn't run, leave the writing to the loop.
+    pub fn write_out(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let shared = this.shared.get()?;
+        if let Some(link) = this.link()? {
+            link.write_now();
+            return this.check_served(&link);
+        }
+        let (transport, epoch) = match &*lock(&this.driver) {
             Driver::Asyncio(wire) if !wire.paused => match &wire.transport {
                 Some(transport) => (transport.clone_ref(py), wire.epoch),
                 None => return Ok(()),
             },
             _ => return Ok(()),
         };
-        if let Some(output) = self.shared.outbox.take(epoch) {
+        if !this.runs_here(py)? {
+            return Self::arm_kick(slf, &this.event_loop.call_soon_threadsafe);
+        }
+        if let Some(output) = shared.outbox.take(epoch) {
             let output = PyBytes::new(py, &output);
             calls::call_method1(transport.bind(py), intern!(py, "write"), (output,))?;
-            self.shared.notice_room();
+            shared.notice_room();
         }
         Ok(())
     }

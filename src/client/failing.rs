@@ -55,7 +55,7 @@ impl Connection {
     /// A connection was lost: fails the asynchronous publishes that it had written, as their
     /// acknowledgements will not come.
     fn fail_written_publishes(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
-        let unsent = self.unsent_requests();
+        let unsent = self.unsent_requests()?;
         let written = self.take_async_publishes(&unsent);
         written.into_iter().try_for_each(|pending| self.fail(py, Some(pending), error))
     }

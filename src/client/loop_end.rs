@@ -24,7 +24,9 @@ impl Connection {
     /// `seconds` more, then it is closed. Anything else is closed now; returns the transport that
     /// has gone with its loop.
     fn leave_loop(&self, seconds: f64) -> PyResult<Option<Py<PyAny>>> {
-        if !self.in_own_process() || self.status.load(Relaxed) == status::CLOSED {
+        // The child of a fork leaves the parent's loop alone.
+        let Some(shared) = self.shared.get_unless_inherited() else { return Ok(None) };
+        if self.status.load(Relaxed) == status::CLOSED {
             return Ok(None);
         }
         // No thread runs the loop any more: every publish is written where it is made.
@@ -33,13 +35,13 @@ impl Connection {
         if let Doorbell::Fd(ring) = &self.doorbell {
             ring.close();
         }
-        let sids = self.shared.take_subscriptions();
-        let Some(link) = self.link().filter(|_| self.is_connected()) else {
+        let sids = shared.take_subscriptions();
+        let Some(link) = self.link()?.filter(|_| self.is_connected()) else {
             self.status.store(status::CLOSED, Relaxed);
             let driver = std::mem::replace(&mut *lock(&self.driver), Driver::Closed);
             return Ok(driver.into_transport());
         };
-        self.shared.outbox.append_in_service(|out| {
+        shared.outbox.append_in_service(|out| {
             sids.iter().for_each(|sid| encode::unsubscribe(out, *sid, 0));
         });
         let time = Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX);
@@ -56,8 +58,9 @@ impl Connection {
         Ok(None)
     }
 
-    /// Fails in any loop but the client's own.
+    /// Fails in any loop but the client's own, and in the child of a fork.
     pub fn check_loop(&self, py: Python<'_>) -> PyResult<()> {
+        self.check_process()?;
         if self.runs_here(py)? {
             return Ok(());
         }

@@ -28,10 +28,10 @@ use pyo3::types::{PyDict, PyWeakrefReference};
 use crate::bridge::{CallRing, Doorbell, MessageFactory, calls};
 use crate::connection::bell::{FdRing, Silent};
 use crate::connection::dispatch::SidMap;
-use crate::connection::{Bell, Shared, lock, runtime};
-use crate::errors;
+use crate::connection::{Bell, Shared, lock};
+use crate::consumer::Consumer;
+use crate::process::OwnProcess;
 use crate::request::{Deadlines, Requests};
-use crate::subscription::Consumer;
 use control::Control;
 pub use dial::DialedLink;
 use dial::Dialing;
@@ -72,6 +72,7 @@ fn can_watch(event_loop: &Bound<'_, PyAny>, ring: &FdRing) -> PyResult<bool> {
 struct Loop {
     event_loop: Py<PyAny>,
     call_soon: Py<PyAny>,
+    call_soon_threadsafe: Py<PyAny>,
     call_later: Py<PyAny>,
     create_future: Py<PyAny>,
 }
@@ -79,8 +80,7 @@ struct Loop {
 /// Connection of one client: output, subscriptions, requests and events.
 #[pyclass(frozen, weakref, module = "nats._core")]
 pub struct Connection {
-    shared: Arc<Shared>,
-    generation: u32,
+    shared: OwnProcess<Arc<Shared>>,
     /// The thread that the loop ran in when it was last looked at.
     thread: AtomicUsize,
     event_loop: Loop,
@@ -152,7 +152,7 @@ impl Connection {
     }
 
     pub fn check_process(&self) -> PyResult<()> {
-        if self.in_own_process() { Ok(()) } else { Err(errors::forked()) }
+        self.shared.get().map(drop)
     }
 
     /// A future of the client's loop, for that loop.
@@ -174,7 +174,7 @@ impl Connection {
         Arc::clone(&lock(&self.factory))
     }
 
-    pub fn shared(&self) -> &Arc<Shared> {
+    pub fn shared(&self) -> &OwnProcess<Arc<Shared>> {
         &self.shared
     }
 
@@ -221,11 +221,11 @@ impl Connection {
         let factory = MessageFactory::new(py, message_class, client.clone_ref(py), true)?;
         let look_up = |name| event_loop.getattr(py, name);
         Ok(Self {
-            shared: Arc::new(Shared::new(bell)),
-            generation: runtime::generation(),
+            shared: OwnProcess::new(Arc::new(Shared::new(bell))),
             thread: AtomicUsize::new(thread_mark()),
             event_loop: Loop {
                 call_soon: look_up(intern!(py, "call_soon"))?,
+                call_soon_threadsafe: look_up(intern!(py, "call_soon_threadsafe"))?,
                 call_later: look_up(intern!(py, "call_later"))?,
                 create_future: look_up(intern!(py, "create_future"))?,
                 event_loop,
@@ -268,6 +268,7 @@ impl Connection {
     fn open(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
+        this.check_process()?;
         match &this.doorbell {
             Doorbell::Fd(ring) => {
                 if let Some(fd) = ring.fd() {
@@ -288,12 +289,12 @@ impl Connection {
     fn shut_down(&self, py: Python<'_>) -> PyResult<()> {
         self.drop_link(py)?;
         *lock(&self.driver) = Driver::Closed;
-        if self.in_own_process() {
-            self.shared.outbox.clear();
+        if let Some(shared) = self.shared.get_unless_inherited() {
+            shared.outbox.clear();
         }
         if let Doorbell::Fd(ring) = &self.doorbell
-            && let Some(fd) = ring.fd()
             && self.in_own_process()
+            && let Some(fd) = ring.fd()
         {
             let event_loop = self.event_loop.event_loop.bind(py);
             calls::call_method1(event_loop, intern!(py, "remove_reader"), (fd,))?;
@@ -306,7 +307,7 @@ impl Connection {
 
     /// False after a fork: what the connection holds is the parent's then.
     pub fn in_own_process(&self) -> bool {
-        self.generation == runtime::generation()
+        !self.shared.is_inherited()
     }
 
     fn is_shut_down(&self) -> bool {
@@ -342,9 +343,11 @@ impl Connection {
     }
 
     #[setter]
-    fn set_max_pending(&self, value: i64) {
+    fn set_max_pending(&self, value: i64) -> PyResult<()> {
+        let shared = self.shared.get()?;
         self.max_pending.store(value, Relaxed);
-        self.shared.room_limit.store(usize::try_from(value / 2).unwrap_or(0), Relaxed);
+        shared.room_limit.store(usize::try_from(value / 2).unwrap_or(0), Relaxed);
+        Ok(())
     }
 
     fn set_skip_subject_validation(&self, value: bool) {
@@ -353,34 +356,36 @@ impl Connection {
 
     /// Unwritten bytes.
     #[getter]
-    fn pending_size(&self) -> usize {
-        self.shared.outbox.size()
+    fn pending_size(&self) -> PyResult<usize> {
+        Ok(self.shared.get()?.outbox.size())
     }
 
     /// `(in_msgs, out_msgs, in_bytes, out_bytes)` since the connection was made.
-    fn counters(&self) -> (u64, u64, u64, u64) {
-        let stats = &self.shared.stats;
-        (
+    fn counters(&self) -> PyResult<(u64, u64, u64, u64)> {
+        let stats = &self.shared.get()?.stats;
+        Ok((
             stats.in_msgs.load(Relaxed),
             stats.out_msgs.load(Relaxed),
             stats.in_bytes.load(Relaxed),
             stats.out_bytes.load(Relaxed),
-        )
+        ))
     }
 
     /// Entries that a leak would grow: `(requests, deadlines, consumers, pongs)`.
-    fn census(&self) -> (usize, usize, usize, usize) {
-        (
+    fn census(&self) -> PyResult<(usize, usize, usize, usize)> {
+        self.check_process()?;
+        Ok((
             lock(&self.requests).len(),
             lock(&self.deadlines).len(),
             lock(&self.consumers).len(),
             lock(&self.control).pongs.len(),
-        )
+        ))
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.event_loop.event_loop)?;
         visit.call(&self.event_loop.call_soon)?;
+        visit.call(&self.event_loop.call_soon_threadsafe)?;
         visit.call(&self.event_loop.call_later)?;
         visit.call(&self.event_loop.create_future)?;
         visit.call(&self.subscriptions)?;

@@ -121,14 +121,14 @@ impl Connection {
     }
 
     /// Writes pending output now, as far as the socket takes it without blocking.
-    fn kick(&self, py: Python<'_>) -> PyResult<()> {
-        self.kick_armed.store(false, Relaxed);
-        self.write_out(py)
+    fn kick(slf: &Bound<'_, Self>) -> PyResult<()> {
+        slf.get().kick_armed.store(false, Relaxed);
+        Self::write_out(slf)
     }
 
     /// Resolves once no more than `limit` bytes are unwritten.
     fn room<'py>(&self, py: Python<'py>, limit: usize) -> PyResult<Bound<'py, PyAny>> {
-        self.shared.room_limit.store(limit, Relaxed);
+        self.shared.get()?.room_limit.store(limit, Relaxed);
         self.wait_for_room(py)
     }
 }
@@ -190,7 +190,7 @@ impl Connection {
         match self.status.load(Relaxed) {
             status::CLOSED => Err(ConnectionClosedError::new_err(())),
             status::DRAINING_PUBS => Err(ConnectionDrainingError::new_err(())),
-            _ => self.check_process(),
+            _ => Ok(()),
         }
     }
 
@@ -203,7 +203,8 @@ impl Connection {
         headers: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<Option<Py<PyAny>>> {
         let py = slf.py();
-        let outbox = &self.shared.outbox;
+        let shared = self.shared.get()?;
+        let outbox = &shared.outbox;
         let connected = self.is_connected();
         let max_pending = self.max_pending.load(Relaxed);
         let over_limit =
@@ -248,48 +249,59 @@ impl Connection {
                 waiting
             }
         };
-        self.shared.stats.count_out(payload.len());
+        shared.stats.count_out(payload.len());
         if !connected {
             return Ok(None);
         }
         if foreign {
-            self.write_out_beside(slf)?;
+            Self::write_out(slf)?;
         } else if max_pending > 0 && over_limit(0) {
-            self.read_beside();
-            self.write_out(py)?;
+            self.read_beside()?;
+            Self::write_out(slf)?;
             if over_limit(0) && self.runs_here(py)? {
                 return Ok(Some(self.wait_for_room(py)?.unbind()));
             }
         } else if waiting >= KICK_AT {
-            self.read_beside();
-            self.write_out(py)?;
+            self.read_beside()?;
+            Self::write_out(slf)?;
         } else {
-            self.kick_soon(slf)?;
+            Self::kick_soon(slf)?;
         }
         Ok(None)
     }
 
     /// Publishes an empty message and has it written at once.
-    pub fn publish_empty(&self, py: Python<'_>, subject: &[u8]) -> PyResult<()> {
-        self.shared.outbox.append(|out| encode::publish(out, subject, b"", b"", b""));
-        self.write_out(py)
+    pub fn publish_empty(slf: &Bound<'_, Self>, subject: &[u8]) -> PyResult<()> {
+        let outbox = &slf.get().shared.get()?.outbox;
+        outbox.append(|out| encode::publish(out, subject, b"", b"", b""));
+        Self::write_out(slf)
     }
 
     /// Has the pending output written at the end of this turn of the loop.
-    fn kick_soon(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
-        if self.kick_armed.load(Relaxed) || self.kick_armed.swap(true, Relaxed) {
+    fn kick_soon(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if this.kick_armed.load(Relaxed) {
             return Ok(());
         }
-        let py = slf.py();
-        if !self.runs_here(py)? && !self.is_loop_closed(py)? {
-            self.kick_armed.store(false, Relaxed);
-            return self.write_out_beside(slf);
+        if this.runs_here(py)? || this.is_loop_closed(py)? {
+            return Self::arm_kick(slf, &this.event_loop.call_soon);
         }
-        let kick = slf.getattr(intern!(py, "kick"))?;
-        let armed = calls::call1(self.event_loop.call_soon.bind(py), (kick,));
+        Self::write_out(slf)
+    }
+
+    /// Has the loop write the pending output, unless that is due anyway.
+    pub(super) fn arm_kick(slf: &Bound<'_, Self>, call_soon: &Py<PyAny>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        if this.kick_armed.swap(true, Relaxed) {
+            return Ok(());
+        }
+        let kick = slf.getattr(intern!(py, "kick"));
+        let armed = kick.and_then(|kick| calls::call1(call_soon.bind(py), (kick,)));
         if armed.is_err() {
             // What a signal handler raises, for one: the next publish has to try again.
-            self.kick_armed.store(false, Relaxed);
+            this.kick_armed.store(false, Relaxed);
         }
         armed.map(drop)
     }
@@ -297,14 +309,14 @@ impl Connection {
     /// Sends a command to the connection in service, if there is one.
     fn send_command(slf: &Bound<'_, Self>, encode: impl FnOnce(&mut Vec<u8>)) -> PyResult<()> {
         let this = slf.get();
-        this.check_process()?;
-        if this.shared.outbox.append_in_service(encode) { this.kick_soon(slf) } else { Ok(()) }
+        let outbox = &this.shared.get()?.outbox;
+        if outbox.append_in_service(encode) { Self::kick_soon(slf) } else { Ok(()) }
     }
 
     /// Writes what a handler has published before its task goes to sleep: a turn earlier than
     /// the kick that is due anyway.
-    pub fn flush_before_waiting(&self, py: Python<'_>) -> PyResult<()> {
-        if self.kick_armed.load(Relaxed) { self.write_out(py) } else { Ok(()) }
+    pub fn flush_before_waiting(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if slf.get().kick_armed.load(Relaxed) { Self::write_out(slf) } else { Ok(()) }
     }
 
     /// Lets go of publishers that wait for room.
@@ -314,11 +326,12 @@ impl Connection {
     }
 
     fn wait_for_room<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let shared = self.shared.get()?;
         let future = self.create_future(py)?;
         lock(&self.room_waiters).push(future.clone().unbind());
-        self.shared.outbox.want_room();
+        shared.outbox.want_room();
         // The writer may have made room before it knew that anybody wanted it.
-        self.shared.notice_room();
+        shared.notice_room();
         Ok(future)
     }
 }

@@ -1,7 +1,7 @@
 //! Awaiting replies and deadlines.
 
 use std::collections::HashSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -75,8 +75,8 @@ impl Connection {
 
     /// Sends a request's output at once if it is the only one on its way; several share the
     /// write at the end of the turn.
-    fn kick_if_alone(&self, py: Python<'_>) -> PyResult<()> {
-        if lock(&self.requests).len() == 1 { self.write_out(py) } else { Ok(()) }
+    fn kick_if_alone(slf: &Bound<'_, Self>) -> PyResult<()> {
+        if lock(&slf.get().requests).len() == 1 { Self::write_out(slf) } else { Ok(()) }
     }
 
     /// Fails what has been waiting too long; called by the loop's timer.
@@ -87,23 +87,26 @@ impl Connection {
         deadlines.armed = None;
         let expired = deadlines.expired(Instant::now());
         drop(deadlines);
-        for expiring in expired {
-            let future = match expiring {
-                Expiring::Future(future) => future,
-                Expiring::Request(token) => {
-                    match this.close_request(py, this.take_request(token))? {
-                        Some(future) => future,
-                        None => continue,
-                    }
-                }
-            };
-            reject(future.bind(py), TimeoutError::new_err(()))?;
-        }
-        this.arm_deadlines(slf)
+        // One that can't be told, because of what a signal handler raises, must not keep the
+        // others from being told.
+        let told = expired.into_iter().map(|expiring| this.fail_expired(py, expiring));
+        let told = told.fold(Ok(()), Result::and);
+        told.and(Self::arm_deadlines(slf))
     }
 }
 
 impl Connection {
+    fn fail_expired(&self, py: Python<'_>, expiring: Expiring) -> PyResult<()> {
+        let future = match expiring {
+            Expiring::Future(future) => Some(future),
+            Expiring::Request(token) => self.close_request(py, self.take_request(token))?,
+        };
+        match future {
+            Some(future) => reject(future.bind(py), TimeoutError::new_err(())),
+            None => Ok(()),
+        }
+    }
+
     /// Makes room for a reply that `future` is to get: `(reply subject, token)`.
     pub fn expect_reply(
         slf: &Bound<'_, Self>,
@@ -120,7 +123,10 @@ impl Connection {
                 .map(|timeout| lock(&this.deadlines).add(timeout, Expiring::Request(token))),
             kind,
         });
-        this.arm_deadlines(slf)?;
+        if let Err(error) = Self::arm_deadlines(slf) {
+            this.withdraw_request(token);
+            return Err(error);
+        }
         Ok((inbox, token))
     }
 
@@ -140,19 +146,23 @@ impl Connection {
         let sent = Self::send_message(slf, subject, payload, &inbox, headers);
         let sent = sent.and_then(|room| {
             if waits {
-                this.kick_if_alone(slf.py())?;
+                Self::kick_if_alone(slf)?;
             }
             Ok(room)
         });
         match sent {
             Ok(room) => Ok((token, room)),
             Err(error) => {
-                // Not closed: it has never been in its window.
-                if let Some(deadline) = this.take_request(token).and_then(|lost| lost.deadline) {
-                    this.remove_deadline(&deadline);
-                }
+                this.withdraw_request(token);
                 Err(error)
             }
+        }
+    }
+
+    /// Drops a request that hasn't been sent. It isn't closed: it has never been in its window.
+    fn withdraw_request(&self, token: u64) {
+        if let Some(deadline) = self.take_request(token).and_then(|lost| lost.deadline) {
+            self.remove_deadline(&deadline);
         }
     }
 
@@ -177,9 +187,10 @@ impl Connection {
     }
 
     /// Tokens of the requests that are still waiting to be written.
-    pub fn unsent_requests(&self) -> HashSet<u64> {
+    pub fn unsent_requests(&self) -> PyResult<HashSet<u64>> {
+        let outbox = &self.shared.get()?.outbox;
         let requests = lock(&self.requests);
-        self.shared.outbox.pending_replies(|reply| requests.token(reply))
+        Ok(outbox.pending_replies(|reply| requests.token(reply)))
     }
 
     /// The future of a request that has been taken out; its deadline and its place in the
@@ -242,7 +253,10 @@ impl Connection {
     ) -> PyResult<DeadlineKey> {
         let this = slf.get();
         let key = lock(&this.deadlines).add(timeout, Expiring::Future(future));
-        this.arm_deadlines(slf)?;
+        if let Err(error) = Self::arm_deadlines(slf) {
+            this.remove_deadline(&key);
+            return Err(error);
+        }
         Ok(key)
     }
 
@@ -250,20 +264,29 @@ impl Connection {
         lock(&self.deadlines).remove(key);
     }
 
-    fn arm_deadlines(&self, slf: &Bound<'_, Self>) -> PyResult<()> {
-        let delay = lock(&self.deadlines).arm();
-        if let Some(delay) = delay {
-            let py = slf.py();
-            let expire = slf.getattr(intern!(py, "expire"))?;
-            let call_later = self.event_loop.call_later.bind(py);
-            let timer = calls::call1(call_later, (delay.as_secs_f64(), expire))?;
-            let later = lock(&self.timer).replace(timer.unbind());
-            // Left to ring, it would set another one, and so on: they'd only ever become more.
-            if let Some(later) = later {
-                calls::call_method0(later.bind(py), intern!(py, "cancel"))?;
-            }
+    fn arm_deadlines(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let this = slf.get();
+        let Some(delay) = lock(&this.deadlines).arm() else { return Ok(()) };
+        let set = Self::set_timer(slf, delay);
+        if set.is_err() {
+            // What a signal handler raises, for one: the next deadline has to try again.
+            lock(&this.deadlines).armed = None;
         }
-        Ok(())
+        set
+    }
+
+    fn set_timer(slf: &Bound<'_, Self>, delay: Duration) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let expire = slf.getattr(intern!(py, "expire"))?;
+        let call_later = this.event_loop.call_later.bind(py);
+        let timer = calls::call1(call_later, (delay.as_secs_f64(), expire))?;
+        let later = lock(&this.timer).replace(timer.unbind());
+        // Left to ring, it would set another one, and so on: they'd only ever become more.
+        match later {
+            Some(later) => calls::call_method0(later.bind(py), intern!(py, "cancel")).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Cancels a timer that nothing needs: it would keep the client alive.

@@ -255,6 +255,12 @@ impl Subscription {
         self.finished.store(self.finished.load(Relaxed).wrapping_sub(1), Relaxed);
     }
 
+    /// A message that was taken, and no more, is to be taken again.
+    pub fn count_put_back(&self, frame: &Frame) {
+        let size = frame.payload_len() as i64;
+        self.taken.subtract(1, size, frame.len() as i64 - size);
+    }
+
     /// The consumer has dealt with a message.
     pub fn count_finished(&self) {
         self.finished.store(self.finished.load(Relaxed).wrapping_add(1), Relaxed);

@@ -224,6 +224,7 @@ enum Step {
 impl EntryFeed {
     fn step(&self, py: Python<'_>) -> PyResult<Step> {
         let core = self.core.get();
+        core.check_process()?;
         let initial = self.initial.get();
         loop {
             if !self.is_marked.load(Relaxed) {

@@ -12,7 +12,8 @@ use pyo3::types::{PyBytes, PyList, PyString};
 use super::pull::{Action, Desk, Fetch};
 use crate::client::Connection;
 use crate::connection::lock;
-use crate::subscription::{Consumer, SubscriptionCore, Waiter};
+use crate::consumer::{Consumer, Waiter};
+use crate::subscription::SubscriptionCore;
 
 /// The fetches of one subscription.
 pub type Pulls = Mutex<Desk<Waiter>>;
@@ -20,15 +21,16 @@ pub type Pulls = Mutex<Desk<Waiter>>;
 impl Consumer {
     /// Hands what has arrived to the fetches that wait for it, and wakes those that can go on.
     pub fn deal(&self, py: Python<'_>, connection: &Connection) -> PyResult<()> {
+        let subscription = self.subscription.get()?;
         loop {
             let mut desk = lock(&self.pulls);
             if desk.is_empty() {
                 return Ok(());
             }
             desk.deal(Instant::now(), || {
-                let frame = self.take();
+                let frame = lock(&self.inlet).take(subscription);
                 if frame.is_some() {
-                    self.subscription.count_finished();
+                    subscription.count_finished();
                 }
                 frame
             });
@@ -36,7 +38,7 @@ impl Consumer {
             drop(desk);
             self.release_joiners_if_done(py)?;
             self.wake_due(py, connection)?;
-            if !wants_messages || self.subscription.wait() {
+            if !wants_messages || subscription.wait() {
                 return Ok(());
             }
         }
@@ -139,12 +141,15 @@ impl PullFetch {
         let core = self.core.get();
         let consumer = core.consumer();
         let owner = core.connection(py).get();
-        owner.check_process()?;
+        // Those of the parent aren't the child's to give.
+        let Some(subscription) = consumer.subscription.get_unless_inherited() else {
+            return Ok(());
+        };
         let (messages, waiter) = lock(&consumer.pulls).close(self.id);
         if let Some(deadline) = waiter.and_then(|waiter| waiter.deadline) {
             owner.remove_deadline(&deadline);
         }
-        lock(&consumer.inlet).give_back(&consumer.subscription, messages);
+        lock(&consumer.inlet).give_back(subscription, messages);
         consumer.deal(py, owner)
     }
 
@@ -173,11 +178,11 @@ impl PullFetch {
             None => None,
         };
         lock(&consumer.pulls).wait(self.id, Waiter { future: future.clone().unbind(), deadline });
-        if !consumer.subscription.wait() {
+        if !consumer.subscription.get()?.wait() {
             consumer.deal(py, owner)?;
         }
         // Nothing more to do in this turn: what has been asked for may leave.
-        owner.flush_before_waiting(py)?;
+        Connection::flush_before_waiting(connection)?;
         Ok(future)
     }
 

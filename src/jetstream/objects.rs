@@ -2,6 +2,7 @@
 
 use std::sync::Mutex;
 
+use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use sha2::{Digest, Sha256};
@@ -47,9 +48,10 @@ impl ObjectReader {
 
     /// Takes chunks that are there, about `limit` bytes at most; returns how many bytes.
     fn pull(&self, py: Python<'_>, limit: usize) -> PyResult<usize> {
+        self.check_process()?;
         let core = self.core.get();
         let before = lock(&self.progress).pulled;
-        while !self.is_complete() {
+        while !lock(&self.progress).is_complete(self.size) {
             let pulled = (lock(&self.progress).pulled - before) as usize;
             if pulled >= limit {
                 break;
@@ -70,6 +72,7 @@ impl ObjectReader {
 
     /// All bytes pulled since the last call.
     fn take<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.check_process()?;
         let chunks = std::mem::take(&mut lock(&self.progress).chunks);
         let size = chunks.iter().map(Frame::payload_len).sum();
         PyBytes::new_with(py, size, |mut bytes| {
@@ -84,12 +87,25 @@ impl ObjectReader {
 
     /// Nothing is missing any more, or there is too much.
     #[getter]
-    fn is_complete(&self) -> bool {
-        lock(&self.progress).is_complete(self.size)
+    fn is_complete(&self) -> PyResult<bool> {
+        self.check_process()?;
+        Ok(lock(&self.progress).is_complete(self.size))
     }
 
     /// SHA-256 of all bytes pulled so far.
-    fn digest<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(py, &lock(&self.progress).hasher.clone().finalize())
+    fn digest<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        self.check_process()?;
+        Ok(PyBytes::new(py, &lock(&self.progress).hasher.clone().finalize()))
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.core)
+    }
+}
+
+impl ObjectReader {
+    /// Another thread may have hashed, and held the lock, at the moment of a fork.
+    fn check_process(&self) -> PyResult<()> {
+        self.core.get().check_process()
     }
 }

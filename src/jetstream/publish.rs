@@ -48,9 +48,10 @@ impl Connection {
         let kind = ReplyKind::AsyncAck(window.clone().unbind());
         let (token, room) =
             Self::send_request(slf, subject, payload, headers, None, &future, kind)?;
+        // Before anything that can fail: the reply leaves the window.
+        window.get().open(granted);
         future.setattr(intern!(py, "_core"), slf)?;
         future.setattr(intern!(py, "_token"), token)?;
-        window.get().open(granted);
         Ok(Some((future, room)))
     }
 

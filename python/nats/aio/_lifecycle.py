@@ -403,7 +403,9 @@ class Lifecycle:
             await self._end_reconnecting()
             # Lets the cancelled tasks end.
             await asyncio.sleep(0)
-            if was_connected and not is_abroad and self._core.pending_size > 0:
+            # In the child of a fork it is the parent's to write.
+            may_write = not is_abroad and core.in_own_process()
+            if was_connected and may_write and core.pending_size > 0:
                 await self._write_pending()
         finally:
             # An attempt to connect may have taken another step meanwhile.

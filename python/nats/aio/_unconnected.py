@@ -37,6 +37,9 @@ class Unconnected:
     def counters(self) -> tuple[int, int, int, int]:
         return 0, 0, 0, 0
 
+    def in_own_process(self) -> bool:
+        return True
+
 
 class UnconnectedSubscription:
     """The native half of a subscription that a program makes itself before `connect()`: no

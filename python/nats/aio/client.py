@@ -322,7 +322,8 @@ class Client(
 
     def _make_core(self) -> None:
         """Starts a native connection for this `connect()`."""
-        self._stats.restart(self._core.counters())
+        if self._core.in_own_process():
+            self._stats.restart(self._core.counters())
         self._resp_sub_prefix = None
         self._loop = asyncio.get_running_loop()
         core = Connection(self._loop, self, self._subs, self._driver, Msg)
@@ -333,8 +334,10 @@ class Client(
 
     async def close(self) -> None:
         """Closes the connection and the client; it doesn't reconnect any more."""
-        if isinstance(self._core, Connection) and not self.is_closed:
-            self._core.check_loop()
+        core = self._core
+        # The child of a fork just lets go, in whatever loop.
+        if isinstance(core, Connection) and core.in_own_process() and not self.is_closed:
+            core.check_loop()
         await self._close(Client.CLOSED)
 
     async def drain(self) -> None:
