@@ -4,13 +4,14 @@
 
 pub mod calls;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use pyo3::exceptions::{PyRuntimeError, PyTypeError};
-use pyo3::intern;
+use pyo3::exceptions::{PyImportError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple, PyType, PyWeakrefReference};
+use pyo3::{ffi, intern};
 
 use crate::client::Connection;
 use crate::connection::bell::{FdRing, Ring};
@@ -123,8 +124,26 @@ pub fn start_coroutine<'py>(awaitable: &Bound<'py, PyAny>) -> PyResult<Started<'
 pub fn is_shared(object: &Bound<'_, PyAny>) -> bool {
     // SAFETY: the object is valid, and the GIL that `Bound` stands for is held.
     #[allow(unsafe_code)]
-    let references = unsafe { pyo3::ffi::Py_REFCNT(object.as_ptr()) };
+    let references = unsafe { ffi::Py_REFCNT(object.as_ptr()) };
     references > 1
+}
+
+/// Makes this interpreter the one of the process that may use the module: what is kept over calls,
+/// classes and interned strings among it, belongs to one.
+///
+/// Raises `ImportError` in every other one.
+pub fn claim_interpreter() -> PyResult<()> {
+    static OWNER: AtomicI64 = AtomicI64::new(-1);
+    // SAFETY: the thread is attached to an interpreter, which both functions only look at.
+    #[allow(unsafe_code)]
+    let id = unsafe { ffi::PyInterpreterState_GetID(ffi::PyInterpreterState_Get()) };
+    match OWNER.compare_exchange(-1, id, Ordering::Relaxed, Ordering::Relaxed) {
+        Err(owner) if owner != id => Err(PyImportError::new_err(
+            "nats: another interpreter of this process uses the module already, and it works in \
+             one per process only; with mod_wsgi, set WSGIApplicationGroup %{GLOBAL}",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Sets the result of an `asyncio.Future` unless it is done, e.g. cancelled.

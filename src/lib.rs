@@ -32,7 +32,8 @@ mod websocket;
 mod wire_parser;
 
 #[cfg(feature = "python")]
-#[pyo3::pymodule]
+// Not tested without a GIL.
+#[pyo3::pymodule(gil_used = true)]
 mod _core {
     use pyo3::prelude::*;
 
@@ -79,6 +80,7 @@ mod _core {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::bridge::claim_interpreter()?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))?;
         module.add("BUILD", if cfg!(debug_assertions) { "debug" } else { "release" })?;
         let py = module.py();

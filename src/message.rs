@@ -5,6 +5,7 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyString, PyTuple};
 
+use crate::bridge::calls;
 use crate::client::Connection;
 use crate::protocol::{Frame, headers};
 
@@ -53,20 +54,43 @@ impl Message {
         }
     }
 
+    /// Assigns a part. The old one goes when nothing is borrowed any more: its finalizer may look
+    /// at the message.
+    fn replace(
+        slf: &Bound<'_, Self>,
+        part: impl FnOnce(&mut Self) -> &mut Option<Py<PyAny>>,
+        value: Py<PyAny>,
+    ) -> PyResult<()> {
+        let old = part(&mut *slf.try_borrow_mut()?).replace(value);
+        if let Some(old) = old {
+            calls::release(old.into_bound(slf.py()));
+        }
+        Ok(())
+    }
+
     /// Lets go of the read buffer if nothing large is left in it that hasn't been asked for.
     fn leave_buffer(&mut self, py: Python<'_>) {
         if let Some(frame) = &self.frame
             && self.data.is_some()
             && (self.headers.is_some() || frame.headers().is_empty())
         {
-            let has_reply = !frame.reply().is_empty();
-            self.subject(py);
-            if has_reply {
-                self.reply(py);
-            }
+            self.subject.get_or_insert_with(|| subject_of(py, frame));
+            self.reply.get_or_insert_with(|| reply_of(py, frame));
             self.frame = None;
         }
     }
+}
+
+fn subject_of(py: Python<'_>, frame: &Frame) -> Py<PyAny> {
+    wire_text(py, frame.subject()).into_any().unbind()
+}
+
+fn reply_of(py: Python<'_>, frame: &Frame) -> Py<PyAny> {
+    let text = match frame.reply() {
+        b"" => intern!(py, "").clone(),
+        bytes => wire_text(py, bytes),
+    };
+    text.into_any().unbind()
 }
 
 /// A `str` of wire bytes. A server passes subjects on unchecked; what is no UTF-8 is shown
@@ -106,32 +130,30 @@ impl Message {
     #[getter]
     fn subject(&mut self, py: Python<'_>) -> Py<PyAny> {
         if self.subject.is_none() {
-            let bytes = self.frame.as_ref().map_or(&b""[..], Frame::subject);
-            self.subject = Some(wire_text(py, bytes).into_any().unbind());
+            let text = self.frame.as_ref().map(|frame| subject_of(py, frame));
+            self.subject =
+                Some(text.unwrap_or_else(|| intern!(py, "").clone().into_any().unbind()));
         }
         or_none(py, self.subject.as_ref())
     }
 
     #[setter]
-    fn set_subject(&mut self, value: Py<PyAny>) {
-        self.subject = Some(value);
+    fn set_subject(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        Self::replace(slf, |this| &mut this.subject, value)
     }
 
     #[getter]
     fn reply(&mut self, py: Python<'_>) -> Py<PyAny> {
         if self.reply.is_none() {
-            let text = match self.frame.as_ref().map_or(&b""[..], Frame::reply) {
-                b"" => intern!(py, "").clone(),
-                bytes => wire_text(py, bytes),
-            };
-            self.reply = Some(text.into_any().unbind());
+            let text = self.frame.as_ref().map(|frame| reply_of(py, frame));
+            self.reply = Some(text.unwrap_or_else(|| intern!(py, "").clone().into_any().unbind()));
         }
         or_none(py, self.reply.as_ref())
     }
 
     #[setter]
-    fn set_reply(&mut self, value: Py<PyAny>) {
-        self.reply = Some(value);
+    fn set_reply(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        Self::replace(slf, |this| &mut this.reply, value)
     }
 
     #[getter]
@@ -145,24 +167,34 @@ impl Message {
     }
 
     #[setter]
-    fn set_data(&mut self, value: Py<PyAny>) {
-        self.data = Some(value);
+    fn set_data(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        Self::replace(slf, |this| &mut this.data, value)
     }
 
     #[getter]
-    fn headers(&mut self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        if self.headers.is_none()
-            && let Some(frame) = &self.frame
-        {
-            self.headers = header_dict(py, frame.headers())?;
-            self.leave_buffer(py);
+    fn headers(slf: &Bound<'_, Self>) -> PyResult<Py<PyAny>> {
+        let py = slf.py();
+        let frame = {
+            let this = slf.try_borrow()?;
+            match (&this.headers, &this.frame) {
+                (None, Some(frame)) => frame.clone(),
+                (headers, _) => return Ok(or_none(py, headers.as_ref())),
+            }
+        };
+        // Not borrowed: making a dict may have the garbage collector run, and that a finalizer
+        // which looks at this message.
+        let headers = header_dict(py, frame.headers())?;
+        let mut this = slf.try_borrow_mut()?;
+        if this.headers.is_none() {
+            this.headers = headers;
+            this.leave_buffer(py);
         }
-        Ok(or_none(py, self.headers.as_ref()))
+        Ok(or_none(py, this.headers.as_ref()))
     }
 
     #[setter]
-    fn set_headers(&mut self, value: Py<PyAny>) {
-        self.headers = Some(value);
+    fn set_headers(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        Self::replace(slf, |this| &mut this.headers, value)
     }
 
     #[getter(_client)]
@@ -171,8 +203,8 @@ impl Message {
     }
 
     #[setter(_client)]
-    fn set_client(&mut self, value: Py<PyAny>) {
-        self.client = Some(value);
+    fn set_client(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        Self::replace(slf, |this| &mut this.client, value)
     }
 
     #[getter(_sid)]
@@ -184,8 +216,8 @@ impl Message {
     }
 
     #[setter(_sid)]
-    fn set_sid(&mut self, value: Py<PyAny>) {
-        self.sid = Some(value);
+    fn set_sid(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        Self::replace(slf, |this| &mut this.sid, value)
     }
 
     #[getter(_metadata)]
@@ -194,8 +226,8 @@ impl Message {
     }
 
     #[setter(_metadata)]
-    fn set_metadata(&mut self, value: Py<PyAny>) {
-        self.metadata = Some(value);
+    fn set_metadata(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        Self::replace(slf, |this| &mut this.metadata, value)
     }
 
     #[getter(_ackd)]
@@ -209,8 +241,8 @@ impl Message {
     }
 
     #[setter(_ackd)]
-    fn set_acked(&mut self, value: Py<PyAny>) {
-        self.acked = Some(value);
+    fn set_acked(slf: &Bound<'_, Self>, value: Py<PyAny>) -> PyResult<()> {
+        Self::replace(slf, |this| &mut this.acked, value)
     }
 
     /// Publishes a final acknowledgement straight through the core. Returns `True`, or what to
@@ -222,27 +254,30 @@ impl Message {
         payload: &Bound<'py, PyBytes>,
     ) -> PyResult<Option<Bound<'py, PyAny>>> {
         let py = slf.py();
-        let this = slf.borrow();
-        if let Some(acked) = &this.acked
+        let (acked, reply, client) = {
+            let this = slf.try_borrow()?;
+            let reply = match (&this.reply, &this.frame) {
+                (Some(reply), _) => reply.extract::<String>(py).unwrap_or_default(),
+                (None, Some(frame)) => {
+                    String::from_utf8(frame.reply().to_vec()).unwrap_or_default()
+                }
+                (None, None) => String::new(),
+            };
+            let copy = |part: &Option<Py<PyAny>>| part.as_ref().map(|part| part.clone_ref(py));
+            (copy(&this.acked), reply, copy(&this.client))
+        };
+        if let Some(acked) = acked
             && acked.bind(py).is_truthy()?
         {
             return Ok(None);
         }
-        let reply = match (&this.reply, &this.frame) {
-            (Some(reply), _) => reply.extract::<String>(py).unwrap_or_default(),
-            (None, Some(frame)) => String::from_utf8(frame.reply().to_vec()).unwrap_or_default(),
-            (None, None) => String::new(),
-        };
-        let Some(client) = this.client.as_ref().filter(|_| !reply.is_empty()) else {
-            return Ok(None);
-        };
+        let Some(client) = client.filter(|_| !reply.is_empty()) else { return Ok(None) };
         let Some(connection) = Connection::of_native_publisher(client.bind(py))? else {
             return Ok(None);
         };
-        drop(this);
         let room = Connection::send_bytes(&connection, &reply, payload.as_bytes())?;
         let yes = true.into_pyobject(py)?.to_owned().into_any();
-        slf.borrow_mut().acked = Some(yes.clone().unbind());
+        Self::replace(slf, |this| &mut this.acked, yes.clone().unbind())?;
         Ok(Some(room.map_or(yes, |room| room.into_bound(py))))
     }
 
@@ -255,7 +290,9 @@ impl Message {
         visit.call(&self.acked)
     }
 
-    fn __clear__(&mut self) {
-        *self = Self::default();
+    fn __clear__(slf: &Bound<'_, Self>) {
+        let parts = slf.try_borrow_mut().map(|mut this| std::mem::take(&mut *this));
+        // Borrowed no more: what goes may look at the message.
+        drop(parts);
     }
 }

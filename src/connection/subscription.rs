@@ -250,8 +250,7 @@ impl Subscription {
 
     /// A message that was taken and dealt with is to be taken again.
     pub fn count_given_back(&self, frame: &Frame) {
-        let size = frame.payload_len() as i64;
-        self.taken.subtract(1, size, frame.len() as i64 - size);
+        self.count_put_back(frame);
         self.finished.store(self.finished.load(Relaxed).wrapping_sub(1), Relaxed);
     }
 

@@ -48,7 +48,9 @@ impl EntryShape {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.class)
+        visit.call(&self.class)?;
+        visit.call(&self.bucket)?;
+        visit.call(&self.key)
     }
 }
 
@@ -319,6 +321,7 @@ impl EntryFeed {
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
         visit.call(&self.core)?;
         visit.call(&self.initial)?;
-        visit.call(&self.class)
+        visit.call(&self.class)?;
+        visit.call(&self.bucket)
     }
 }

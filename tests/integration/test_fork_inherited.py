@@ -67,7 +67,7 @@ async def main():
         "next_msg": lambda: sub.next_msg(),
         "iteration": lambda: anext(sub.messages),
         "pop": lambda: sub._core.pop(),
-        "pop_batch": lambda: sub._core.pop_batch(1),
+        "begin_fetch": lambda: sub._core.begin_fetch(1, None, None),
         "run_handler": lambda: sub._core.run_handler(ignore),
         "join": lambda: sub._core.join(),
         "pending_msgs": lambda: sub.pending_msgs,

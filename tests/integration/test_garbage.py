@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import logging
+import socket
 import sys
 import time
 import urllib.request
@@ -14,11 +16,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import nats
+import psutil
 import pytest
 from blind_loops import blind
 from conftest import _uvloop
+from nats.aio.client import Client
 from nats.embedded import Server
-from waiting import PATIENCE
+from nats.js.kv import KeyValue
+from waiting import PATIENCE, eventually
 
 pytestmark = [
     pytest.mark.usefixtures("driver"),
@@ -118,9 +123,51 @@ async def _flush(nc: Any) -> None:
     nc.mine = asyncio.get_running_loop().create_task(nc.flush(timeout=1000))
 
 
+async def _wait_for_room(nc: Any) -> None:
+    async def flood() -> None:
+        while True:
+            await nc.publish("data", bytes(1 << 20))
+
+    nc.mine = asyncio.get_running_loop().create_task(flood())
+    await asyncio.sleep(0)
+
+
+class Key(str):
+    """A key that leads back to its client."""
+
+    mine: Any
+
+
+async def _get_entry(nc: Any) -> None:
+    await nc.subscribe("$JS.API.>")
+    key = Key("key")
+    key.mine = nc
+    bucket = KeyValue("B", "KV_B", "$KV.B.", nc.jetstream(), True)
+    nc.mine = asyncio.get_running_loop().create_task(bucket.get(key))
+
+
+async def _fetch(nc: Any) -> None:
+    await nc.subscribe("$JS.API.>")
+    sub = await nc.jetstream().pull_subscribe_bind("consumer", "S")
+    nc.mine = asyncio.get_running_loop().create_task(sub.fetch(1, timeout=1000))
+    await asyncio.sleep(0)
+
+
 @pytest.mark.parametrize(
     "use",
-    [_idle, _consume, _iterate, _wait_with_a_timeout, _join, _request, _publish_async, _flush],
+    [
+        _idle,
+        _consume,
+        _iterate,
+        _wait_with_a_timeout,
+        _join,
+        _request,
+        _publish_async,
+        _flush,
+        _wait_for_room,
+        _get_entry,
+        _fetch,
+    ],
     ids=lambda use: use.__name__.strip("_"),
 )
 @pytest.mark.parametrize("close", [False, True], ids=["left open", "closed"])
@@ -145,3 +192,42 @@ def test_a_client_goes_with_its_loop(
         assert time.monotonic() < deadline, gc.get_referrers(client())
         gc.collect()
         time.sleep(0.01)
+
+
+def test_a_dial_goes_with_its_loop(new_loop: LoopFactory) -> None:
+    with socket.socket() as full, contextlib.ExitStack() as others:
+        # It takes no more connections: who dials waits.
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        taken = set()
+        for _ in range(4):
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+            taken.add(other.fileno())
+
+        def is_dialling() -> bool:
+            return any(
+                one.raddr == full.getsockname() and one.fd not in taken
+                for one in psutil.Process().net_connections("tcp")
+            )
+
+        async def main() -> weakref.ref[Any]:
+            nc = Client()
+            url = "nats://{}:{}".format(*full.getsockname())
+            nc.mine = asyncio.get_running_loop().create_task(  # type: ignore[attr-defined]
+                nc.connect(url, connect_timeout=1000)
+            )
+            await eventually(is_dialling, "the dial is under way")
+            return weakref.ref(nc)
+
+        loop = new_loop()
+        client = loop.run_until_complete(asyncio.wait_for(main(), PATIENCE))
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+        del loop
+        deadline = time.monotonic() + PATIENCE
+        while client() is not None or is_dialling():
+            assert time.monotonic() < deadline, gc.get_referrers(client())
+            gc.collect()
+            time.sleep(0.01)
