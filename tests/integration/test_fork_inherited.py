@@ -45,10 +45,15 @@ def in_child(uses, writer):
     os._exit(0)
 
 async def main():
+    is_ready, ready = os.pipe()
     flooding = os.fork()
     if flooding == 0:
-        signal.alarm(60)
-        asyncio.run(flood())
+        signal.alarm(50)
+        os.close(ready)
+        # Or the end of the parent, should that fail.
+        if os.read(is_ready, 1):
+            asyncio.run(flood())
+        os._exit(0)
     nc = await nats.connect(sys.argv[1], error_cb=ignore)
     js = nc.jetstream()
     await js.add_stream(name="S", subjects=["s"])
@@ -60,6 +65,7 @@ async def main():
     await obs.put("name", bytes(300_000))
     watcher = await kv.watchall()
     await nc.flush()
+    os.write(ready, b"x")
     while sub.pending_msgs == 0:
         await asyncio.sleep(0.01)
     core = nc._core
