@@ -32,6 +32,15 @@ PATIENCE = 20.0
 # Subclasses that only this package has: whoever handles nats-py's handles them.
 NARROWER = ("KeyExistsError",)
 
+# Error classes that only this package has.
+ADDED = (
+    *NARROWER,
+    "ConsumerDeletedError",
+    "ConsumerNotActiveError",
+    "NotConnectedError",
+    "WrongLoopError",
+)
+
 # Errors behind whose text more is told than nats-py does.
 DETAILED = (BadSubjectError, NoRespondersError, NoServersError, OutboundBufferLimitError)
 

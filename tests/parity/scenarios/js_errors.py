@@ -10,7 +10,7 @@ from typing import Any
 
 import nats
 from nats.aio.msg import Msg
-from parity.harness import NARROWER, Context, jetstream_scenario, scenario, without_details
+from parity.harness import ADDED, Context, jetstream_scenario, scenario, without_details
 from parity.scenarios._jetstream import begin, fill, told
 
 
@@ -22,7 +22,7 @@ def classes() -> list[type[Exception]]:
         if inspect.isclass(value)
         and issubclass(value, Exception)
         and value.__module__ == "nats.js.errors"
-        and value.__name__ not in NARROWER
+        and value.__name__ not in ADDED
     ]
 
 
