@@ -105,7 +105,7 @@ class Connecting(Lifecycle):
             address_of(server.uri),
             info.get("server_name") or info.get("server_id"),
             info.get("version"),
-            self._client_id,
+            info.get("client_id"),
         )
 
     def _tell_consumers(self) -> None:
@@ -293,8 +293,6 @@ class Connecting(Lifecycle):
         await self._process_info(info, initial_connection=True)
         if "version" in info:
             server.server_version = info["version"]
-        self._client_id = info.get("client_id", self._client_id)
-        self._client_ip = info.get("client_ip", self._client_ip)
         core.send_urgent(self._connect_command())
         if self.options["verbose"]:
             await self._expect("ok")

@@ -59,8 +59,6 @@ class Lifecycle:
         self._current_server: Optional[Srv] = None
         self._server_info: dict[str, Any] = {}
         self._server_pool: list[Srv] = []
-        self._client_id: Optional[int] = None
-        self._client_ip: Optional[str] = None
         self._err: Optional[Exception] = None
         self._auth_configured = False
         self._signing = Signing()
@@ -424,8 +422,8 @@ class Lifecycle:
                     await self._closed_cb()
         if self._core is core:
             # Unless a callback has connected again.
-            self._client_id = None
-            self._client_ip = None
+            self._server_info.pop("client_id", None)
+            self._server_info.pop("client_ip", None)
             self._resp_sub_prefix = None
 
     async def _close_unasked(self, do_cbs: bool = True) -> None:

@@ -43,6 +43,22 @@ class ClientPrivates(Lifecycle):
         self._core.max_pending = whole(value)
 
     @property
+    def _skip_subject_validation(self) -> bool:
+        return bool(self.options.get("skip_subject_validation"))
+
+    @_skip_subject_validation.setter
+    def _skip_subject_validation(self, value: bool) -> None:
+        self.options["skip_subject_validation"] = value
+
+    @property
+    def _client_id(self) -> Optional[int]:
+        return self._server_info.get("client_id")
+
+    @property
+    def _client_ip(self) -> Optional[str]:
+        return self._server_info.get("client_ip")
+
+    @property
     def _pending_data_size(self) -> int:
         return self._core.pending_size
 

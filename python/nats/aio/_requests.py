@@ -28,7 +28,6 @@ class Requests(Publishing):
         super().__init__()
         self._nuid = NUID()
         self._inbox_prefix = bytearray(DEFAULT_INBOX_PREFIX)
-        self._skip_subject_validation = False
 
     async def subscribe(self, subject: str, *args: Any, **options: Any) -> Subscription:
         raise AssertionError("Client implements this")
@@ -50,7 +49,7 @@ class Requests(Publishing):
         :raises nats.errors.TimeoutError: no answer in time.
         """
         if old_style or not self._resp_sub_prefix:
-            if not self._skip_subject_validation:
+            if not self.options.get("skip_subject_validation"):
                 check_publish_subject(subject or "")
             if old_style:
                 return await self._request_old_style(subject, payload, timeout=timeout)

@@ -82,12 +82,12 @@ class ClientState(Connecting):
     @property
     def client_id(self) -> Optional[int]:
         """The server's number for this connection."""
-        return self._client_id
+        return self._server_info.get("client_id")
 
     @property
     def client_ip(self) -> Optional[str]:
         """Our address as the server sees it."""
-        return self._client_ip
+        return self._server_info.get("client_ip")
 
     @property
     def last_error(self) -> Optional[Exception]:

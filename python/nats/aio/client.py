@@ -286,7 +286,6 @@ class Client(
             self.options["allow_plaintext"] = True
         if ws_proxy is not None:
             self.options["ws_proxy"] = ws_proxy
-        self._skip_subject_validation = skip_subject_validation
         self._flush_timeout = flush_timeout
         self._auth_configured = bool(
             user
@@ -394,7 +393,7 @@ class Client(
         :raises nats.errors.ConnectionDrainingError: the client drains.
         :raises nats.errors.Error: ``cb`` isn't a coroutine function.
         """
-        if self._skip_subject_validation:
+        if self.options.get("skip_subject_validation"):
             if not subject:
                 raise errors.BadSubjectError('""')
         else:
@@ -441,11 +440,7 @@ class Client(
         :raises nats.errors.TimeoutError: no PONG in time.
         :raises nats.errors.BadTimeoutError: the timeout isn't positive.
         """
-        if timeout <= 0:
-            raise errors.BadTimeoutError
-        if self.is_closed:
-            raise errors.ConnectionClosedError
-        self._native().check_loop()
+        self._check_round_trip(timeout)
         start = time.perf_counter()
         try:
             await self._round_trip(timeout)
@@ -462,17 +457,20 @@ class Client(
         :raises nats.errors.FlushTimeoutError: no PONG in time.
         :raises nats.errors.BadTimeoutError: the timeout isn't positive.
         """
-        if timeout <= 0:
-            raise errors.BadTimeoutError
-        if self.is_closed:
-            raise errors.ConnectionClosedError
-        self._native().check_loop()
+        self._check_round_trip(timeout)
         if not self.is_connected or self._reading_task is None or self._reading_task.done():
             return
         try:
             await self._round_trip(timeout)
         except asyncio.TimeoutError:
             raise errors.FlushTimeoutError from None
+
+    def _check_round_trip(self, timeout: float) -> None:
+        if timeout <= 0:
+            raise errors.BadTimeoutError
+        if self.is_closed:
+            raise errors.ConnectionClosedError
+        self._native().check_loop()
 
     async def __aenter__(self) -> Client:
         """Makes the client usable in ``async with``."""
