@@ -56,9 +56,7 @@ impl MessageFactory {
         frame: Frame,
         subject: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let message = self.make(py, frame, subject)?;
-        Message::outlive(&message);
-        Ok(message)
+        self.fill(py, frame, subject, true)
     }
 
     /// `subject` is the subject's text, where the caller has it already.
@@ -67,6 +65,16 @@ impl MessageFactory {
         py: Python<'py>,
         frame: Frame,
         subject: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        self.fill(py, frame, subject, false)
+    }
+
+    fn fill<'py>(
+        &self,
+        py: Python<'py>,
+        frame: Frame,
+        subject: Option<Py<PyAny>>,
+        lasts: bool,
     ) -> PyResult<Bound<'py, PyAny>> {
         if !self.native {
             return self.call(py, &frame);
@@ -80,7 +88,12 @@ impl MessageFactory {
         // SAFETY: the object is exactly of the class, which derives from Message: see `new`.
         #[allow(unsafe_code)]
         let message = unsafe { object.cast_unchecked::<Message>() };
-        message.try_borrow_mut()?.receive(frame, subject, self.client.clone_ref(py));
+        let mut filled = message.try_borrow_mut()?;
+        filled.receive(frame, subject, self.client.clone_ref(py));
+        if lasts {
+            filled.outlive(py);
+        }
+        drop(filled);
         Ok(object)
     }
 

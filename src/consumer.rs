@@ -125,9 +125,11 @@ impl Consumer {
     }
 
     /// A message has been dealt with.
+    #[inline]
     pub fn finish(&self, py: Python<'_>) -> PyResult<()> {
-        self.subscription.get()?.count_finished();
-        self.release_joiners_if_done(py)
+        let subscription = self.subscription.get()?;
+        subscription.count_finished();
+        if subscription.unfinished() > 0 { Ok(()) } else { self.release_joiners(py) }
     }
 
     pub fn release_joiners_if_done(&self, py: Python<'_>) -> PyResult<()> {

@@ -40,17 +40,14 @@ impl Message {
     }
 
     /// Has a small message that outlives its delivery let go of the read buffer. Nothing is done
-    /// twice where the payload, which is all that there is, is asked for anyway.
-    pub fn outlive(message: &Bound<'_, PyAny>) {
-        let Ok(message) = message.cast::<Self>() else { return };
-        // Where somebody is using it, it stays as it is.
-        let Ok(mut this) = message.try_borrow_mut() else { return };
-        match &mut this.frame {
-            Some(frame) if !frame.reply().is_empty() || !frame.headers().is_empty() => {
-                frame.compact();
-            }
-            Some(frame) if frame.is_small() => drop(this.data(message.py())),
-            _ => {}
+    /// twice where the payload, which is asked for anyway, is all that there is left.
+    #[inline]
+    pub fn outlive(&mut self, py: Python<'_>) {
+        let Some(frame) = self.frame.as_mut().filter(|frame| frame.is_small()) else { return };
+        if self.subject.is_none() || !frame.reply().is_empty() || !frame.headers().is_empty() {
+            frame.compact();
+        } else {
+            self.data(py);
         }
     }
 
@@ -75,7 +72,9 @@ impl Message {
             && (self.headers.is_some() || frame.headers().is_empty())
         {
             self.subject.get_or_insert_with(|| subject_of(py, frame));
-            self.reply.get_or_insert_with(|| reply_of(py, frame));
+            if !frame.reply().is_empty() {
+                self.reply.get_or_insert_with(|| reply_of(py, frame));
+            }
             self.frame = None;
         }
     }
@@ -177,7 +176,7 @@ impl Message {
         let frame = {
             let this = slf.try_borrow()?;
             match (&this.headers, &this.frame) {
-                (None, Some(frame)) => frame.clone(),
+                (None, Some(frame)) if !frame.headers().is_empty() => frame.clone(),
                 (headers, _) => return Ok(or_none(py, headers.as_ref())),
             }
         };

@@ -116,6 +116,7 @@ impl SubscriptionCore {
     }
 
     /// The next message and its subject's text, unless there is none or it is time to give way.
+    #[inline]
     fn take(&self, py: Python<'_>) -> PyResult<Option<(Frame, Py<PyAny>)>> {
         let subscription = self.subscription()?;
         let mut inlet = lock(&self.consumer.inlet);
@@ -204,9 +205,12 @@ impl SubscriptionCore {
             self.handling.store(true, Relaxed);
             let awaitable = calls::call1(handler, (&message,))?;
             let started = start_coroutine(&awaitable)?;
-            if is_shared(&message) {
-                // The handler has kept it, or hasn't ended.
-                Message::outlive(&message);
+            // The handler has kept it, or hasn't ended. Where somebody is using it, it stays as it is.
+            if is_shared(&message)
+                && let Ok(kept) = message.cast::<Message>()
+                && let Ok(mut kept) = kept.try_borrow_mut()
+            {
+                kept.outlive(py);
             }
             calls::release(message);
             match started {

@@ -95,7 +95,19 @@ pub fn call_method0<'py>(
     object: &Bound<'py, PyAny>,
     name: &Bound<'py, PyString>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    call0(&attribute(object, name)?)
+    type CallMethod =
+        unsafe extern "C-unwind" fn(*mut PyObject, *mut PyObject, ...) -> *mut PyObject;
+    // SAFETY: of the same signature, see `unwinding!`, which knows of no variable arguments. Both
+    // are valid objects, and null ends the arguments. The result is a new reference, or null with
+    // an exception set.
+    #[allow(unsafe_code)]
+    unsafe {
+        let call = mem::transmute::<*const (), CallMethod>(ffi::PyObject_CallMethodObjArgs as _);
+        let call = black_box(call);
+        let end = std::ptr::null_mut::<PyObject>();
+        let result = guarded(|| call(object.as_ptr(), name.as_ptr(), end));
+        Bound::from_owned_ptr_or_err(object.py(), result)
+    }
 }
 
 /// `object.name(*arguments)`

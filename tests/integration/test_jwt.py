@@ -182,12 +182,14 @@ async def test_a_user_that_expires_for_good(connect: Connect, tmp_path: Path) ->
         # The server may hang up before it has read everything, which resets the connection.
         told = [str(error) for error in events.errors[:-1] if not isinstance(error, OSError)]
         assert told[0] == "nats: user authentication expired"
-        # What is said last was said once before, the way a handshake is refused.
+        # Refused twice the same way, which is enough. Within the second of the expiry the server
+        # may let it in once more, only to throw it out again.
         assert told[-2:] == [told[-1]] * 2
-        assert told.count(told[-1]) == 2
+        assert len(told) <= 5
         assert events.errors[-1] is nc.last_error
         assert isinstance(nc.last_error, errors.NoServersError)
-        assert events.names == ["disconnected", "disconnected", "closed"]
+        assert events.names[-1] == "closed"
+        assert set(events.names[:-1]) == {"disconnected"}
 
 
 async def test_a_user_that_is_revoked_while_connected(connect: Connect, tmp_path: Path) -> None:
