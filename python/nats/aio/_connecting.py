@@ -55,6 +55,9 @@ class Connecting(Lifecycle):
                 # Another attempt would not help.
                 raise
             except (OSError, errors.Error, asyncio.TimeoutError) as error:
+                if error is self._err:
+                    # Told of already, where the last server couldn't be reached.
+                    raise
                 await self._first_attempt_failed(self._current_server, error, is_answer=True)
                 self._check_not_shut_down()
                 if goes_on:
