@@ -16,8 +16,8 @@ enum State {
     Counting,
     /// No more of it comes, and it isn't all: the stream's subjects have to be looked at.
     InDoubt,
-    /// So many messages of these subjects are still to come.
-    Missing(Counts),
+    /// So many messages of these subjects, up to that sequence or behind it, are still to come.
+    Missing(Counts, u64),
     Complete,
 }
 
@@ -66,7 +66,8 @@ impl Initial {
             return self.complete();
         }
         match &mut self.state {
-            State::Missing(missing) => {
+            State::Missing(missing, looked_at) => {
+                let is_behind = seq > *looked_at;
                 if let Some(count) = missing.get_mut(subject) {
                     *count -= 1;
                     if *count == 0 {
@@ -75,6 +76,9 @@ impl Initial {
                 }
                 if missing.is_empty() {
                     self.complete();
+                } else if is_behind {
+                    // What is still missing has been removed since, or replaced once more.
+                    self.state = State::InDoubt;
                 }
             }
             State::Counting if pending == 0 || !is_counted => self.state = State::InDoubt,
@@ -82,8 +86,9 @@ impl Initial {
         }
     }
 
-    /// The stream has these subjects, with so many messages each.
-    pub fn expect<'a>(&mut self, subjects: impl Iterator<Item = (&'a str, u64)>) {
+    /// The stream, whose last sequence is `last_seq`, has these subjects, with so many messages
+    /// each.
+    pub fn expect<'a>(&mut self, subjects: impl Iterator<Item = (&'a str, u64)>, last_seq: u64) {
         if self.is_complete() {
             return;
         }
@@ -98,7 +103,7 @@ impl Initial {
         if missing.is_empty() {
             self.complete();
         } else {
-            self.state = State::Missing(missing);
+            self.state = State::Missing(missing, last_seq);
         }
     }
 
@@ -154,14 +159,16 @@ mod object {
             Ok(())
         }
 
-        /// The stream has these subjects now, with so many messages each.
-        fn expect(&self, subjects: &Bound<'_, PyDict>) -> PyResult<()> {
+        /// The stream, whose last sequence is `last_seq`, has these subjects, with so many messages
+        /// each.
+        fn expect(&self, subjects: &Bound<'_, PyDict>, last_seq: u64) -> PyResult<()> {
             let subjects: Vec<(String, u64)> = subjects
                 .iter()
                 .map(|(subject, messages)| Ok((subject.extract()?, messages.extract()?)))
                 .collect::<PyResult<_>>()?;
             let mut initial = lock(&self.initial);
-            initial.expect(subjects.iter().map(|(subject, count)| (subject.as_str(), *count)));
+            let subjects = subjects.iter().map(|(subject, count)| (subject.as_str(), *count));
+            initial.expect(subjects, last_seq);
             self.complete.store(initial.is_complete(), Relaxed);
             Ok(())
         }
@@ -221,7 +228,7 @@ mod tests {
         let mut initial = Initial::new(9, 3, false);
         initial.note(b"a", 1, 0);
         assert!(initial.is_in_doubt());
-        initial.expect([("a", 1), ("b", 4), ("c", 1)].into_iter());
+        initial.expect([("a", 1), ("b", 4), ("c", 1)].into_iter(), 13);
         assert!(!initial.is_in_doubt() && !initial.is_complete());
         note(&mut initial, "a x b", 10..=12);
         assert!(!initial.is_complete());
@@ -235,7 +242,7 @@ mod tests {
         note(&mut initial, "a", 1..=1);
         note(&mut initial, "new", 3..=3);
         assert!(initial.is_in_doubt());
-        initial.expect([("a", 1), ("new", 1), ("b", 1)].into_iter());
+        initial.expect([("a", 1), ("new", 1), ("b", 1)].into_iter(), 4);
         assert!(!initial.is_complete());
         note(&mut initial, "b", 4..=4);
         assert!(initial.is_complete());
@@ -245,7 +252,20 @@ mod tests {
     fn what_has_gone_is_not_waited_for() {
         let mut initial = Initial::new(3, 3, true);
         initial.note(b"a", 3, 0);
-        initial.expect([("a", 1)].into_iter());
+        initial.expect([("a", 1)].into_iter(), 3);
+        assert!(initial.is_complete());
+    }
+
+    #[test]
+    fn what_goes_after_the_look_is_looked_for_again() {
+        let mut initial = Initial::new(3, 3, false);
+        initial.note(b"a", 3, 0);
+        initial.expect([("a", 1), ("b", 1), ("c", 1)].into_iter(), 6);
+        initial.note(b"c", 6, 0);
+        assert!(!initial.is_in_doubt(), "the other one may be on its way");
+        initial.note(b"a", 7, 0);
+        assert!(initial.is_in_doubt(), "it should have come");
+        initial.expect([("a", 1), ("c", 1)].into_iter(), 7);
         assert!(initial.is_complete());
     }
 }

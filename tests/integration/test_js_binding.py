@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import datetime
 from typing import Any
 
 import pytest
@@ -141,6 +142,29 @@ async def test_another_configuration(js_server: Server, connect: Connect) -> Non
     await js.subscribe("s.a", durable="d")
     await js.pull_subscribe("s.a", durable="p", config=config)
     await js.pull_subscribe("s.a", durable="p")
+
+
+async def test_the_same_in_other_words(js_server: Server, connect: Connect) -> None:
+    """What the server makes of a configuration is what was asked for."""
+    js = await begin(connect)
+    moment = datetime.datetime(2024, 1, 1, 1, 1, 1, 123456)
+    retries: Any = {"ack_wait": 10, "backoff": [1, 2, 5], "max_deliver": 5}
+    for number, start in enumerate((moment, "2024-01-01T00:00:00+00:00")):
+        config = api.ConsumerConfig(
+            deliver_policy=api.DeliverPolicy.BY_START_TIME,
+            opt_start_time=start,  # type: ignore[arg-type]
+            **retries,
+        )
+        for _ in range(2):
+            await js.pull_subscribe("s.a", durable=f"pull-{number}", config=config)
+            sub = await js.subscribe("s.a", durable=f"push-{number}", config=config)
+            await sub.drain()
+    later = api.ConsumerConfig(
+        deliver_policy=api.DeliverPolicy.BY_START_TIME,
+        opt_start_time=moment + datetime.timedelta(seconds=1),
+    )
+    with pytest.raises(js_errors.Error, match="opt_start_time"):
+        await js.pull_subscribe("s.a", durable="pull-0", config=later)
 
 
 async def test_another_kind(js_server: Server, connect: Connect) -> None:

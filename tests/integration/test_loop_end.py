@@ -174,7 +174,6 @@ async def called(nc: Any) -> dict[str, str]:
         "stream_info": lambda: js.stream_info("S"),
         "js.subscribe": lambda: js.subscribe("a", stream="S"),
         "drain": nc.drain,
-        "close": nc.close,
         "force_reconnect": nc.force_reconnect,
     }
     for sub in list(nc._subs.values()):
@@ -182,6 +181,8 @@ async def called(nc: Any) -> dict[str, str]:
             calls["next_msg"] = sub.next_msg
             calls["unsubscribe"] = sub.unsubscribe
             calls["sub.drain"] = sub.drain
+    if not nc._loop.is_closed():
+        calls["close"] = nc.close
     told = {}
     for name, call in calls.items():
         with pytest.raises(errors.WrongLoopError) as raised:
@@ -253,6 +254,11 @@ def test_calls_after_the_end_of_the_loop(
     assert set(told.values()) == {
         "nats: the event loop that the client belongs to is closed; connect() again in this one"
     }
+    # Nobody else could.
+    run(nc.close())
+    assert nc.is_closed
+    with pytest.raises(errors.ConnectionClosedError):
+        run(nc.publish("data"))
 
 
 def test_connecting_again_in_another_loop(server: Server, run: Run) -> None:

@@ -125,7 +125,7 @@ class AsyncioDriver:
             return
         if graceful:
             self._is_closing = True
-            asyncio.get_running_loop().call_later(_LINGER, transport.abort)
+            self._protocol.abort_later(transport)
         else:
             transport.abort()
 
@@ -149,6 +149,7 @@ class WireProtocol(asyncio.Protocol):
         self.epoch = 0
         self.failure: Optional[OSError] = None
         self.closed = asyncio.Event()
+        self._giving_up: Optional[asyncio.TimerHandle] = None
         self._early = bytearray()
         self._is_lost_early = False
 
@@ -173,6 +174,9 @@ class WireProtocol(asyncio.Protocol):
 
     def connection_lost(self, exc: Optional[Exception]) -> None:
         self.closed.set()
+        if self._giving_up is not None:
+            # Transports of asyncio that have closed can't be aborted any more.
+            self._giving_up.cancel()
         number = None
         if isinstance(exc, ssl.SSLError):
             # Its number is OpenSSL's, not the system's.
@@ -184,6 +188,12 @@ class WireProtocol(asyncio.Protocol):
             self._core.lost(self.epoch, number)
         else:
             self._is_lost_early = True
+
+    def abort_later(self, transport: asyncio.Transport) -> None:
+        """Gives the transport up if it doesn't close in time."""
+        if not self.closed.is_set():
+            loop = asyncio.get_running_loop()
+            self._giving_up = loop.call_later(_LINGER, transport.abort)
 
     def pause_writing(self) -> None:
         self._core.set_writable(False)

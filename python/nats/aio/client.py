@@ -333,10 +333,10 @@ class Client(
 
     async def close(self) -> None:
         """Closes the connection and the client; it doesn't reconnect any more."""
-        core = self._core
-        # The child of a fork just lets go, in whatever loop.
-        if isinstance(core, Connection) and core.in_own_process() and not self.is_closed:
-            core.check_loop()
+        core, loop = self._core, self._loop
+        # The child of a fork just lets go, in whatever loop, as whoever outlives the client's does.
+        if loop and not loop.is_closed() and core.in_own_process() and not self.is_closed:
+            self._native().check_loop()
         await self._close(Client.CLOSED)
 
     async def drain(self) -> None:

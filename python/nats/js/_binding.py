@@ -87,8 +87,19 @@ def check_binding(info: api.ConsumerInfo, subject: str, wanted: api.ConsumerConf
     for field in _BINDING_FIELDS:
         value = getattr(wanted, field)
         # The default can't be told from what is asked for.
-        if value and value != getattr(_DEFAULTS, field):
+        if not value or value == getattr(_DEFAULTS, field):
+            continue
+        if field == "opt_start_time":
+            _expect(info, field, _instant(value), _instant(there.opt_start_time))
+        # The server puts the first backoff in its place.
+        elif field != "ack_wait" or not wanted.backoff:
             _expect(info, field, value, getattr(there, field))
+
+
+def _instant(time: Any) -> Any:
+    """A time as the server has it: dates without a zone, and text, are in UTC, too."""
+    base = api.ConsumerConfig
+    return time and base._parse_utc_iso(base._to_utc_iso(time))
 
 
 def _filters(config: api.ConsumerConfig) -> list[str]:

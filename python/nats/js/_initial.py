@@ -91,5 +91,5 @@ class InitialFeed(Feed):
             if sub._core.stopped:
                 return False
             raise
-        self._initial.expect(info.state.subjects or {})
+        self._initial.expect(info.state.subjects or {}, info.state.last_seq)
         return True
