@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import nats
@@ -33,7 +34,7 @@ async def end_tasks() -> None:
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
-def run(request: pytest.FixtureRequest) -> Run:
+def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """As `asyncio.run`, on either loop."""
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
@@ -48,7 +49,9 @@ def run(request: pytest.FixtureRequest) -> Run:
             loop.run_until_complete(loop.shutdown_default_executor())
             loop.close()
 
-    return run
+    yield run
+    # Here, and not in a test that expects no warnings.
+    gc.collect()
 
 
 async def member(server: Server) -> Any:
