@@ -127,11 +127,11 @@ impl Consumer {
     /// A message has been dealt with.
     #[inline]
     pub fn finish(&self, py: Python<'_>) -> PyResult<()> {
-        let subscription = self.subscription.get()?;
-        subscription.count_finished();
-        if subscription.unfinished() > 0 { Ok(()) } else { self.release_joiners(py) }
+        self.subscription.get()?.count_finished();
+        self.release_joiners_if_done(py)
     }
 
+    #[inline]
     pub fn release_joiners_if_done(&self, py: Python<'_>) -> PyResult<()> {
         let is_done = self.subscription.get()?.unfinished() == 0;
         if is_done { self.release_joiners(py) } else { Ok(()) }
