@@ -10,6 +10,7 @@ import nats
 import psutil
 import pytest
 from conftest import Connect
+from flooding import memory
 from nats import errors
 from nats.embedded import Server
 from waiting import eventually, within
@@ -21,11 +22,6 @@ MEGABYTE = 1024 * 1024
 MAX_GROWTH = 5 * MEGABYTE
 
 PROCESS = psutil.Process()
-
-
-def memory() -> int:
-    gc.collect()
-    return int(PROCESS.memory_info().rss)
 
 
 def descriptors() -> int:

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import socket
 from typing import Any
 from urllib.parse import urlparse
 
-import psutil
 import pytest
 from conftest import Connect
 from fake_server import FakeServer
-from flooding import PATIENCE
+from flooding import PATIENCE, memory
 from nats.aio.transport import WebSocketTransport
 from waiting import EAGER, Events, eventually, within
 from ws_fake import BINARY, CONTINUATION, PING, PONG, FramedConnection, frame, websocket, ws_url
@@ -27,10 +25,6 @@ SLACK = 48 * MB
 FULL = 64 * 1024 + 4096
 
 PINGS = {"empty": b"", "short": b"ping", "longest": bytes(125)}
-
-
-def memory() -> int:
-    return psutil.Process(os.getpid()).memory_info().rss
 
 
 def chunk_of(data: bytes) -> bytes:

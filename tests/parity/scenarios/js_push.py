@@ -238,6 +238,7 @@ async def unsubscribing_after_a_number(ctx: Context) -> None:
     sub = await js.subscribe("s.a")
     await sub.unsubscribe(limit=2)
     await fill(js, 4)
+    await ctx.until("the limit is reached", lambda: sub.delivered >= 2)
     await settle(nc)
     ctx.say(sub.delivered, sub.pending_msgs)
     ctx.say(payloads(await take(sub, sub.pending_msgs)))
