@@ -176,6 +176,12 @@ impl SubscriptionCore {
         })
     }
 
+    /// The connection that delivers here, or did.
+    #[getter(connection)]
+    fn connection_object(&self, py: Python<'_>) -> Py<Connection> {
+        self.connection.clone_ref(py)
+    }
+
     /// The next message, or `None`: await `ready` then.
     fn pop<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         let Some((frame, subject)) = self.take(py)? else { return Ok(None) };

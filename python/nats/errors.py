@@ -70,10 +70,20 @@ class FlushTimeoutError(TimeoutError):
 
 
 class ConnectionClosedError(Error):
-    """The client has been closed."""
+    """The client is closed. If it has given up, text and ``__cause__`` tell the final error."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        if self._final is not None:
+            self.__cause__ = self._final
+
+    @property
+    def _final(self) -> Optional[BaseException]:
+        return self.args[0] if self.args and isinstance(self.args[0], BaseException) else None
 
     def __str__(self) -> str:
-        return "nats: connection closed"
+        text = "nats: connection closed"
+        return text if self._final is None else f"{text}: {reason_of(self._final)}"
 
 
 class NotConnectedError(Error, AssertionError):

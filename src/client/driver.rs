@@ -84,7 +84,7 @@ impl Connection {
         let epoch = link.epoch();
         match &mut *lock(&this.driver) {
             Driver::Tokio(current) => *current = Some(Arc::clone(&link)),
-            Driver::Closed => return Err(errors::ConnectionClosedError::new_err(())),
+            Driver::Closed => return Err(this.closed_error(slf.py())),
             driver @ Driver::Asyncio(_) if !matches!(this.doorbell, Doorbell::None) => {
                 *driver = Driver::Tokio(Some(Arc::clone(&link)));
             }
@@ -100,10 +100,10 @@ impl Connection {
 
     /// Puts an asyncio transport into service; returns its epoch. Any client may use one: TLS
     /// needs it.
-    fn use_transport(&self, transport: Py<PyAny>) -> PyResult<u64> {
+    fn use_transport(&self, py: Python<'_>, transport: Py<PyAny>) -> PyResult<u64> {
         let epoch = self.shared.get()?.attach();
         match &mut *lock(&self.driver) {
-            Driver::Closed => return Err(errors::ConnectionClosedError::new_err(())),
+            Driver::Closed => return Err(self.closed_error(py)),
             Driver::Tokio(Some(_)) => return Err(PyRuntimeError::new_err("a link is in use")),
             driver => {
                 let wire = Wire { transport: Some(transport), epoch, ..Wire::default() };
@@ -316,7 +316,7 @@ impl Connection {
         let shared = this.shared.get()?;
         if let Some(link) = this.link()? {
             link.write_now();
-            return this.check_served(&link);
+            return this.check_served(py, &link);
         }
         let (transport, epoch) = match &*lock(&this.driver) {
             Driver::Asyncio(wire) if !wire.paused => match &wire.transport {

@@ -1,11 +1,13 @@
 //! Failing at once what waits for an answer that can't come any more.
 
+use pyo3::exceptions::PyBaseException;
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
 use super::Connection;
 use crate::bridge::{calls, reject};
 use crate::connection::lock;
+use crate::errors::ConnectionClosedError;
 use crate::request::{Pending, ReplyKind};
 
 /// `error` in the methods below makes an exception: each future gets one of its own.
@@ -60,6 +62,23 @@ impl Connection {
         written.into_iter().try_for_each(|pending| self.fail(py, Some(pending), error))
     }
 
+    /// Why the client has closed without having been asked to.
+    #[getter]
+    fn final_error(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        lock(&self.final_error).as_ref().map(|error| error.clone_ref(py))
+    }
+
+    #[setter]
+    fn set_final_error(&self, error: Py<PyAny>) {
+        *lock(&self.final_error) = Some(error);
+    }
+
+    /// What is raised by, and waits for, a client that is closed.
+    #[pyo3(name = "closed_error")]
+    fn closed_error_object(&self, py: Python<'_>) -> Py<PyBaseException> {
+        self.closed_error(py).into_value(py)
+    }
+
     /// The client closes: fails requests and PINGs, and wakes who waits for a message.
     fn fail_waits(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
         self.fail_where(error, |_| true)?;
@@ -73,6 +92,23 @@ impl Connection {
 }
 
 impl Connection {
+    pub(super) fn closed_error(&self, py: Python<'_>) -> PyErr {
+        match self.final_error(py) {
+            Some(error) => ConnectionClosedError::new_err((error,)),
+            None => ConnectionClosedError::new_err(()),
+        }
+    }
+
+    /// The connection is shut down: lets go of publishers that wait for room, or tells them that
+    /// the client has given up.
+    pub(super) fn end_publishers(&self, py: Python<'_>) -> PyResult<()> {
+        if self.final_error(py).is_none() {
+            return self.release_publishers(py);
+        }
+        let waiters = std::mem::take(&mut *lock(&self.room_waiters));
+        waiters.iter().try_for_each(|waiter| reject(waiter.bind(py), self.closed_error(py)))
+    }
+
     fn fail_where(
         &self,
         error: &Bound<'_, PyAny>,

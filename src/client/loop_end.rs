@@ -15,7 +15,7 @@ use super::driver::Driver;
 use super::{Connection, status};
 use crate::bridge::{Doorbell, calls};
 use crate::connection::{Link, lock, runtime};
-use crate::errors::{ConnectionClosedError, WrongLoopError};
+use crate::errors::WrongLoopError;
 use crate::protocol::encode;
 
 #[pymethods]
@@ -83,12 +83,12 @@ impl Connection {
     }
 
     /// Where the loop is closed: fails when the connection doesn't serve publishers any more.
-    pub(super) fn check_served(&self, link: &Link) -> PyResult<()> {
+    pub(super) fn check_served(&self, py: Python<'_>, link: &Link) -> PyResult<()> {
         let Some(until) = *lock(&self.served_until) else { return Ok(()) };
         if Instant::now() < until && !link.has_ended() {
             return Ok(());
         }
         self.status.store(status::CLOSED, Relaxed);
-        Err(ConnectionClosedError::new_err(()))
+        Err(self.closed_error(py))
     }
 }

@@ -113,6 +113,8 @@ pub struct Connection {
     header_scratch: Mutex<Vec<u8>>,
     /// Until when publishers are served after the loop's end.
     served_until: Mutex<Option<Instant>>,
+    /// Of a client that has given up.
+    final_error: Mutex<Option<Py<PyAny>>>,
     /// Through which the loop's end is noticed.
     loop_timer: Mutex<Option<Py<PyWeakrefReference>>>,
 }
@@ -252,6 +254,7 @@ impl Connection {
             timer: Mutex::default(),
             header_scratch: Mutex::default(),
             served_until: Mutex::default(),
+            final_error: Mutex::default(),
             loop_timer: Mutex::default(),
         })
     }
@@ -302,7 +305,7 @@ impl Connection {
         }
         self.disarm_deadlines(py)?;
         self.cancel_loop_timer(py)?;
-        self.release_publishers(py)
+        self.end_publishers(py)
     }
 
     /// False after a fork: what the connection holds is the parent's then.
@@ -416,6 +419,9 @@ impl Connection {
         }
         if let Ok(timer) = self.timer.try_lock() {
             visit.call(&*timer)?;
+        }
+        if let Ok(error) = self.final_error.try_lock() {
+            visit.call(&*error)?;
         }
         Ok(())
     }

@@ -13,9 +13,7 @@ use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use super::{Connection, status};
 use crate::bridge::{calls, resolve};
 use crate::connection::lock;
-use crate::errors::{
-    ConnectionClosedError, ConnectionDrainingError, MaxPayloadError, OutboundBufferLimitError,
-};
+use crate::errors::{ConnectionDrainingError, MaxPayloadError, OutboundBufferLimitError};
 use crate::protocol::{encode, headers, subject};
 
 /// Pending output of this size leaves without waiting for the turn of the loop to end.
@@ -144,7 +142,7 @@ impl Connection {
     ) -> PyResult<Option<Py<PyAny>>> {
         let this = slf.get();
         let subject = subject_text(subject)?;
-        this.check_sending(subject, reply)?;
+        this.check_sending(slf.py(), subject, reply)?;
         match payload.cast_exact::<PyBytes>() {
             Ok(payload) => this.enqueue(slf, subject, reply, payload.as_bytes(), headers),
             Err(_) => this.enqueue(slf, subject, reply, &payload_bytes(payload)?, headers),
@@ -157,7 +155,7 @@ impl Connection {
         subject: &str,
         payload: &[u8],
     ) -> PyResult<Option<Py<PyAny>>> {
-        slf.get().check_sending(subject, "")?;
+        slf.get().check_sending(slf.py(), subject, "")?;
         slf.get().enqueue(slf, subject, "", payload, None)
     }
 
@@ -180,7 +178,7 @@ impl Connection {
         }
     }
 
-    fn check_sending(&self, subject: &str, reply: &str) -> PyResult<()> {
+    fn check_sending(&self, py: Python<'_>, subject: &str, reply: &str) -> PyResult<()> {
         if !self.skip_subject_validation.load(Relaxed) {
             subject::check_publish(subject)?;
             if !reply.is_empty() {
@@ -188,7 +186,7 @@ impl Connection {
             }
         }
         match self.status.load(Relaxed) {
-            status::CLOSED => Err(ConnectionClosedError::new_err(())),
+            status::CLOSED => Err(self.closed_error(py)),
             status::DRAINING_PUBS => Err(ConnectionDrainingError::new_err(())),
             _ => Ok(()),
         }

@@ -20,6 +20,7 @@ from fake_server import FakeServer, Handler, handshake_and_serve
 from nats.aio.client import Client
 from nats.errors import (
     BadSubjectError,
+    ConnectionClosedError,
     NoRespondersError,
     NoServersError,
     OutboundBufferLimitError,
@@ -42,7 +43,10 @@ ADDED = (
 )
 
 # Errors behind whose text more is told than nats-py does.
-DETAILED = (BadSubjectError, NoRespondersError, NoServersError, OutboundBufferLimitError)
+DETAILED = (
+    *(BadSubjectError, ConnectionClosedError, NoRespondersError),
+    *(NoServersError, OutboundBufferLimitError),
+)
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class Connecting(Lifecycle):
         :raises nats.errors.ConnectionClosedError: it was.
         """
         if self._native().is_shut_down():
-            raise errors.ConnectionClosedError
+            raise self._native().closed_error()
 
     def _is_used_up(self, server: Srv) -> bool:
         """Whether the server has failed more often than it may; it may always if negative."""

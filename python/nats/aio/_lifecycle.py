@@ -290,7 +290,7 @@ class Lifecycle:
             return True
         # `_close` cancels the reading task, unless it runs in it.
         self._reading_task = asyncio.get_running_loop().create_task(
-            self._close_unasked(not self.is_connecting)
+            self._close_unasked(error, not self.is_connecting)
         )
         return True
 
@@ -343,7 +343,7 @@ class Lifecycle:
             self._status = DISCONNECTED
             self._err = error
             logger.error("nats: closed, as reconnecting isn't allowed: %s", reason_of(error))
-            await self._close_unasked()
+            await self._close_unasked(error)
 
     def _log_disconnect(self, reason: str) -> None:
         server = self._current_server
@@ -366,16 +366,6 @@ class Lifecycle:
         ):
             self._server_pool.remove(server)
 
-    async def _give_up(self, error: Exception) -> None:
-        """Closes for good because of an error, of which everybody is told first."""
-        self._err = error
-        logger.error("nats: giving up: %s", reason_of(error))
-        if self._error_cb is not default_error_callback:
-            await self._report(error)
-        if not self.is_connected:
-            # Else the callback has called `connect()`.
-            await self._close_unasked()
-
     def _cancel(self, task: Optional[asyncio.Task[Any]]) -> None:
         """Cancels a task of the client, but not the one that is running."""
         if task is not None and not task.done() and task is not asyncio.current_task():
@@ -396,7 +386,7 @@ class Lifecycle:
         self._stop_tasks()
         is_abroad = self._is_abroad()
         if isinstance(core, Connection) and not is_abroad:
-            core.fail_waits(errors.ConnectionClosedError)
+            core.fail_waits(core.closed_error)
         try:
             await self._end_reconnecting()
             # Lets the cancelled tasks end.
@@ -426,8 +416,13 @@ class Lifecycle:
             self._server_info.pop("client_ip", None)
             self._resp_sub_prefix = None
 
-    async def _close_unasked(self, do_cbs: bool = True) -> None:
-        """Closes where nobody waits who could be told what a callback raises."""
+    async def _close_unasked(self, final: Exception, do_cbs: bool = True) -> None:
+        """Closes because of an error, which is what calls raise from then on.
+
+        Nobody waits here who could be told what a callback raises.
+        """
+        if not self.is_closed:
+            self._native().final_error = final
         with contained("nats: callback failed"):
             await self._close(CLOSED, do_cbs)
 
@@ -439,7 +434,7 @@ class Lifecycle:
         if isinstance(self._core, Connection):
             if not self._is_abroad():
                 # What was published while pending output left.
-                self._core.fail_waits(errors.ConnectionClosedError)
+                self._core.fail_waits(self._core.closed_error)
             if for_good:
                 self._core.shut_down()
 

@@ -6,9 +6,11 @@ import asyncio
 from random import shuffle
 
 from nats import errors
+from nats._texts import reason_of
 
 from ._connecting import Connecting
 from ._lifecycle import DISCONNECTED, RECONNECTING, handling
+from ._reports import default_error_callback, logger
 from ._servers import ReconnectToServerHandler, Server
 
 
@@ -101,6 +103,16 @@ class Reconnecting(Connecting):
                 await asyncio.sleep(0)
             except asyncio.CancelledError:
                 return
+
+    async def _give_up(self, error: Exception) -> None:
+        """Closes for good because of an error, of which everybody is told first."""
+        self._err = error
+        logger.error("nats: giving up: %s", reason_of(error))
+        if self._error_cb is not default_error_callback:
+            await self._report(error)
+        if not self.is_connected:
+            # Else the callback has called `connect()`.
+            await self._close_unasked(error)
 
     async def _resume(self) -> None:
         """Takes up service on a new connection: subscriptions first, then pending output."""

@@ -47,7 +47,7 @@ class ClientState(Connecting):
         :raises nats.errors.Error: a URL can't be used; the pool stays as it was.
         """
         if self.is_closed:
-            raise errors.ConnectionClosedError
+            raise self._core.closed_error()
         old = {server.uri.netloc: server for server in reversed(self._server_pool)}
         pool: list[Srv] = []
         for url in servers:

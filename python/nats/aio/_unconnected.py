@@ -19,6 +19,7 @@ class Unconnected:
         self.max_pending = 0
         self.pending_size = 0
         self.skip_subject_validation = False
+        self.final_error = None
 
     def publish(
         self, subject: str, payload: bytes, reply: str, headers: Optional[dict[str, Any]]
@@ -28,11 +29,14 @@ class Unconnected:
             if reply:
                 check_publish_subject(reply)
         if self.status == 2:
-            raise errors.ConnectionClosedError
+            raise self.closed_error()
         len(payload)
         raise errors.OutboundBufferLimitError(
             "not connected: Client.connect must be called, and awaited, first"
         )
+
+    def closed_error(self) -> errors.ConnectionClosedError:
+        return errors.ConnectionClosedError()
 
     def counters(self) -> tuple[int, int, int, int]:
         return 0, 0, 0, 0
@@ -51,6 +55,10 @@ class UnconnectedSubscription:
         self.bytes_limit = bytes_limit
         self.max_msgs = self.received = self.pending_msgs = self.pending_bytes = 0
         self.stopped = False
+
+    @property
+    def connection(self) -> Any:
+        return self._client._core
 
     def pop(self) -> None:
         return None

@@ -355,7 +355,7 @@ class Client(
         if self.is_draining:
             return
         if self.is_closed:
-            raise errors.ConnectionClosedError
+            raise self._core.closed_error()
         if self.is_connecting or self.is_reconnecting:
             raise errors.ConnectionReconnectingError
         self._native().check_loop()
@@ -400,7 +400,7 @@ class Client(
             check_subscribe_subject(subject or "")
             check_queue(queue or "")
         if self.is_closed:
-            raise errors.ConnectionClosedError
+            raise self._core.closed_error()
         if self.is_draining:
             raise errors.ConnectionDrainingError
         self._native().check_loop()
@@ -469,7 +469,7 @@ class Client(
         if timeout <= 0:
             raise errors.BadTimeoutError
         if self.is_closed:
-            raise errors.ConnectionClosedError
+            raise self._core.closed_error()
         self._native().check_loop()
 
     async def __aenter__(self) -> Client:

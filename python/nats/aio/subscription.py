@@ -14,6 +14,7 @@ from nats._core import SubscriptionCore
 from nats._spellings import CallableInt, CallableStr
 from nats.aio.msg import Msg
 
+from ._lifecycle import CLOSED
 from ._option_types import MOST_MESSAGES, whole
 from ._privates import SubscriptionPrivates
 from ._unconnected import Unconnected, UnconnectedSubscription
@@ -98,7 +99,8 @@ class Subscription(SubscriptionPrivates):
 
     @property
     def messages(self) -> AsyncIterator[Msg]:
-        """The messages, for ``async for``; ends when the subscription does.
+        """The messages, for ``async for``; ends when the subscription does, and with a
+        :class:`nats.errors.ConnectionClosedError` when the client gives up.
 
         :raises nats.errors.Error: the subscription has a callback or a future.
         """
@@ -161,11 +163,11 @@ class Subscription(SubscriptionPrivates):
 
         :param timeout: seconds; ``None`` waits as long as the connection is open.
         :raises nats.errors.TimeoutError: no message in time.
-        :raises nats.errors.ConnectionClosedError: the client is, or was meanwhile, closed.
+        :raises nats.errors.ConnectionClosedError: the client is, or was meanwhile, closed; where it
+            has given up, the error says why.
         :raises nats.errors.Error: the subscription has a callback.
         """
-        if self._conn.is_closed:
-            raise errors.ConnectionClosedError
+        self._check_open()
         if self._cb:
             raise errors.Error("nats: next_msg cannot be used in async subscriptions")
         msg: Msg | None = self._core.pop()
@@ -182,16 +184,30 @@ class Subscription(SubscriptionPrivates):
             try:
                 await self._ready(remaining)
             except asyncio.TimeoutError:
-                if self._conn.is_closed:
-                    raise errors.ConnectionClosedError from None
+                self._check_open()
                 raise errors.TimeoutError from None
             msg: Msg | None = core.pop()
             if msg is not None:
                 return msg
-            if self._conn.is_closed:
-                raise errors.ConnectionClosedError
+            self._check_open()
             if core.stopped:
                 await self._wait_in_vain(remaining or 0.0)
+
+    def _check_open(self) -> None:
+        connection = self._core.connection
+        if connection.status == CLOSED:
+            raise connection.closed_error()
+
+    def _check_not_given_up(self) -> None:
+        """Looks why nothing more comes.
+
+        :raises nats.errors.ConnectionClosedError: the client has given up; nobody has ended the
+            subscription.
+        """
+        is_asked_for = self._closed or self._draining or self._is_limit_reached()
+        connection = self._core.connection
+        if not is_asked_for and connection.final_error is not None:
+            raise connection.closed_error()
 
     async def _wait_in_vain(self, timeout: float) -> NoReturn:
         """Unsubscribed: nothing will come, but the caller has asked for that long."""
@@ -234,7 +250,7 @@ class Subscription(SubscriptionPrivates):
             when what has come is handled.
         """
         if self._conn.is_closed:
-            raise errors.ConnectionClosedError
+            raise self._conn._core.closed_error()
         if self._conn.is_draining:
             raise errors.ConnectionDrainingError
         if self._closed:
@@ -319,7 +335,7 @@ class Subscription(SubscriptionPrivates):
         :raises nats.errors.BadSubscriptionError: the subscription has ended already.
         """
         if self._conn.is_closed:
-            raise errors.ConnectionClosedError
+            raise self._conn._core.closed_error()
         if self._conn.is_draining:
             raise errors.ConnectionDrainingError
         if self._closed:
@@ -340,6 +356,9 @@ class Subscription(SubscriptionPrivates):
         self._core.stop()
         if self._jsi is not None:
             self._jsi.stop()
+        final = self._core.connection.final_error
+        if self._future is not None and not self._future.done() and final is not None:
+            self._future.set_exception(self._core.connection.closed_error())
         # A handler that ends its own subscription must not be cut short by that.
         for task in (self._wait_for_msgs_task, self._ending):
             if task and not task.done() and task is not _current_task():
@@ -467,6 +486,7 @@ class _SubscriptionMessageIterator:
         sub = self._sub
         while True:
             if core.pending_msgs == 0 and (core.stopped or sub._is_complete()):
+                sub._check_not_given_up()
                 raise StopAsyncIteration
             await sub._ready()
             msg: Msg | None = core.pop()

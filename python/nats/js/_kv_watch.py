@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any, Optional
 
 import nats
-from nats.errors import ConnectionClosedError, TimeoutError
+from nats.errors import TimeoutError
 
 from ._initial import InitialFeed
 
@@ -65,6 +65,7 @@ class KeyWatcher:
 
         :param timeout: seconds; ``None`` for ever.
         :raises nats.errors.TimeoutError: no update in time.
+        :raises nats.errors.ConnectionClosedError: the client has given up.
         :raises nats.js.errors.APIError: the bucket has gone before all of the initial values
             were there.
         """
@@ -74,6 +75,7 @@ class KeyWatcher:
             if entry is not self._feed:
                 return entry
             if self._sub._core.stopped:
+                self._sub._check_not_given_up()
                 return KeyWatcher.STOP_ITER
             try:
                 remaining = None if deadline is None else deadline - time.monotonic()
@@ -95,7 +97,7 @@ class KeyWatcher:
         self._arrivals = InitialFeed(self._sub, self._initial)
         while not self._feed.collect_keys(keys):
             if self._sub._core.stopped:
-                raise ConnectionClosedError
+                raise self._sub._core.connection.closed_error()
             await self._wait()
         return list(keys)
 
@@ -106,7 +108,7 @@ class KeyWatcher:
             if entry is None:
                 return
             yield entry
-        raise ConnectionClosedError
+        raise self._sub._core.connection.closed_error()
 
     def __aiter__(self) -> KeyWatcher:
         return self

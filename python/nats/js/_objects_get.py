@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats._core import ObjectReader
-from nats.errors import ConnectionClosedError
 from nats.js import api
 from nats.js.errors import DigestMismatchError, concerning
 
@@ -78,7 +77,7 @@ async def _read(reader: ObjectReader, feed: Feed, write: Optional[Write]) -> int
             await asyncio.sleep(0)
         elif not reader.is_complete:
             if feed.has_ended:
-                raise ConnectionClosedError
+                raise feed._sub._core.connection.closed_error()
             if not await feed.wait():
                 break
     return size

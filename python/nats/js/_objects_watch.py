@@ -63,6 +63,7 @@ class ObjectWatcher:
 
         :param timeout: seconds; ``None`` for ever.
         :raises nats.errors.TimeoutError: no change in time.
+        :raises nats.errors.ConnectionClosedError: the client has given up.
         """
         loop = asyncio.get_running_loop()
         deadline = None if timeout is None else loop.time() + timeout
@@ -72,6 +73,7 @@ class ObjectWatcher:
                 return update
             remaining = None if deadline is None else deadline - loop.time()
             if self._arrivals.has_ended:
+                self._sub._check_not_given_up()
                 # Nothing will come, but the caller has asked for that long.
                 await asyncio.sleep(max(remaining or 0.0, 0.0))
                 raise TimeoutError
@@ -121,5 +123,6 @@ class ObjectWatcher:
             if not isinstance(update, StopIterSentinel):
                 return update
             if self._arrivals.has_ended:
+                self._sub._check_not_given_up()
                 raise StopAsyncIteration
             await self._wait(None)

@@ -119,7 +119,7 @@ class PullSubscription:
             raise ValueError("nats: invalid fetch timeout")
         conn = self._sub._conn
         if conn.is_closed:
-            raise errors.ConnectionClosedError
+            raise conn._core.closed_error()
         core = self._sub._core
         fetch = core.begin_fetch(
             batch,
@@ -141,7 +141,7 @@ class PullSubscription:
                     except asyncio.TimeoutError:
                         pass
                     if conn.is_closed or (core.stopped and conn.is_draining):
-                        raise errors.ConnectionClosedError
+                        raise conn._core.closed_error()
                 elif kind == "refused":
                     self._refuse(value)
                 else:

@@ -15,7 +15,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Set, Tuple, TypeAlias, Union
 
 from nats._spellings import Listing, ReadableResult
-from nats.errors import ConnectionClosedError, Error
+from nats.errors import Error
 from nats.js import api
 from nats.js.errors import (
     APIError,
@@ -462,7 +462,7 @@ class ObjectStore:
                     break
                 infos.append(info)
             else:
-                raise ConnectionClosedError
+                raise watcher._sub._core.connection.closed_error()
         finally:
             await watcher._arrivals.end()
         if not infos:
