@@ -72,6 +72,37 @@ async def test_twice_in_a_row_is_the_end(connect: Connect, reason: str) -> None:
         assert text_of(reason).removeprefix("nats: ") in str(nc.last_error)
 
 
+async def test_fresh_credentials_each_time_are_no_second_refusal(connect: Connect) -> None:
+    tokens, events = itertools.count(), Events()
+    async with FakeServer(expelling(REASONS[0], 4)) as server:
+        nc = await connect(
+            server, token=lambda: f"token-{next(tokens)}", **events.callbacks, **EAGER
+        )
+        await nc.subscribe("a")
+        await eventually(lambda: len(server.connections) == 5)
+        await events.wait("reconnected")
+        assert [str(error) for error in events.errors].count(text_of(REASONS[0])) == 4
+        await nc.close()
+
+
+async def test_refusals_may_be_ignored(connect: Connect) -> None:
+    """A service that says who may connect, and is down for a while."""
+    events = Events()
+    async with FakeServer(expelling(REASONS[3], 4)) as server:
+        nc = await connect(
+            server,
+            token="t",
+            ignore_auth_error_abort=True,
+            max_reconnect_attempts=-1,
+            **events.callbacks,
+            **EAGER,
+        )
+        await nc.subscribe("a")
+        await eventually(lambda: len(server.connections) == 5)
+        await events.wait("reconnected")
+        await nc.close()
+
+
 async def test_another_server_may_take_the_client(connect: Connect) -> None:
     events = Events()
     async with FakeServer(expelling(REASONS[0], 10)) as one, FakeServer() as two:

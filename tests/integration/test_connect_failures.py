@@ -11,11 +11,12 @@ from typing import Any
 import nats
 import pytest
 from fake_server import FakeConnection, FakeServer
+from jwts import Operator
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
 from tls import HOSTS, local, make_certificates
-from waiting import EAGER, Events, within
+from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -201,6 +202,41 @@ async def test_credentials_that_are_good_the_second_time() -> None:
         await nc.close()
 
 
+async def test_fresh_credentials_start_anew() -> None:
+    passwords = iter(["old", "older", "oldest", "s3cr3t"])
+    async with Server(config=USER) as server:
+        events = Events()
+        nc = await within(
+            nats.connect(
+                server.url,
+                user="joe",
+                password=lambda: next(passwords),
+                **EAGER,
+                **events.callbacks,
+            )
+        )
+        await nc.close()
+    assert len(events.errors) == 3
+
+
+async def test_fresh_credentials_in_a_file(tmp_path: Path) -> None:
+    """Each refusal has somebody write another file."""
+    operator, events = Operator(), Events()
+    stale, expired, good = (operator.user() for _ in range(3))
+    file = stale.write(tmp_path / "user.creds")
+    rest = iter([expired, good])
+
+    async def error_cb(error: Exception) -> None:
+        events.errors.append(error)
+        next(rest).write(file)
+
+    options = {**events.callbacks, "error_cb": error_cb}
+    async with Server(config=operator.config(stale, expired)) as server:
+        nc = await within(nats.connect(server.url, user_credentials=file, **EAGER, **options))
+        await nc.close()
+    assert len(events.errors) == 2
+
+
 async def test_refusals_may_be_ignored() -> None:
     passwords = iter(["old", "old", "old", "s3cr3t"])
     async with Server(config=USER) as server:
@@ -213,6 +249,40 @@ async def test_refusals_may_be_ignored() -> None:
                 **EAGER,
             )
         )
+        await nc.close()
+
+
+async def test_ignored_refusals_are_attempts() -> None:
+    async with Server(config=USER) as server:
+        events = Events()
+        options: dict[str, Any] = {"user": "joe", "password": "wrong", **EAGER, **events.callbacks}
+        with pytest.raises(errors.NoServersError):
+            await within(
+                nats.connect(
+                    server.url, ignore_auth_error_abort=True, max_reconnect_attempts=3, **options
+                )
+            )
+    assert len(events.errors) == 4
+
+
+async def test_ignored_refusals_for_ever() -> None:
+    """A callout service that is down comes back."""
+    async with Server(config=USER) as server:
+        events, password = Events(), "wrong"
+        connecting = asyncio.ensure_future(
+            nats.connect(
+                server.url,
+                user="joe",
+                password=lambda: password,
+                ignore_auth_error_abort=True,
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=0.01,
+                **events.callbacks,
+            )
+        )
+        await eventually(lambda: len(events.errors) >= 5)
+        password = "s3cr3t"
+        nc = await within(connecting)
         await nc.close()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import ssl
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from nats import errors
 
@@ -28,8 +30,9 @@ class Attempts:
         self.is_in_disconnected_cb = False
         # By address, the last one of each server; the last of all comes last.
         self._failures: dict[str, Exception] = {}
-        # How credentials were refused, by address.
-        self._refusals: dict[str, str] = {}
+        # How which credentials were refused, by address.
+        self._refusals: dict[str, tuple[str, int]] = {}
+        self._presented = 0
         # Whether the last failure is the answer of a server that was reached.
         self._is_answer = False
         self._connected_at = -math.inf
@@ -60,8 +63,14 @@ class Attempts:
         self._failures[address] = error
         self._is_answer = is_answer
 
+    def present(self, credentials: Mapping[str, Any]) -> None:
+        """Notes which credentials a server is shown now, without keeping them."""
+        # The signature is of the server's nonce: another one each time.
+        lasting = [(name, value) for name, value in credentials.items() if name != "sig"]
+        self._presented = hash(repr(lasting))
+
     def is_refused_again(self, server: Srv, error: Exception) -> bool:
-        """Whether the server refuses the credentials the way it did before."""
+        """Whether the server refuses the same credentials the way it did before."""
         text = str(error)
         if not isinstance(error, errors.AuthorizationError) and not (
             isinstance(error, errors.Error) and is_refusal(text)
@@ -69,8 +78,8 @@ class Attempts:
             return False
         address = address_of(server.uri)
         before = self._refusals.get(address)
-        self._refusals[address] = text
-        return text == before
+        refusal = self._refusals[address] = text, self._presented
+        return refusal == before
 
     def are_over(self, pool: list[Srv], once: bool) -> bool:
         """Whether no server of the pool is worth another attempt, though there are some.

@@ -13,7 +13,7 @@ from ._attempts import is_unreadable_file
 from ._drivers import DRIVERS, AsyncioDriver, Driver
 from ._info import parse_info
 from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle
-from ._options import connect_command
+from ._options import connect_command, credentials_for
 from ._reports import connection_log, contained, default_error_callback, logger
 from ._servers import WEBSOCKET, Srv, address_of
 from ._types import PING_PROTO
@@ -316,13 +316,12 @@ class Connecting(Lifecycle):
         return info
 
     def _connect_command(self) -> bytes:
-        return connect_command(
-            self.options,
-            self._server_info,
-            self._current_server,
-            self._auth_configured,
-            self._signing,
-        )
+        options, info = self.options, self._server_info
+        credentials: dict[str, Any] = {}
+        if self._auth_configured:
+            credentials = credentials_for(self._current_server, options, info, self._signing)
+        self._attempts.present(credentials)
+        return connect_command(options, info, credentials)
 
     async def _expect(self, wanted: str) -> None:
         """Waits for an answer of the handshake, within the time for connecting.

@@ -36,13 +36,9 @@ def check_callbacks(*callbacks: Any) -> None:
 
 
 def connect_command(
-    options: dict[str, Any],
-    info: dict[str, Any],
-    server: Optional[Srv],
-    auth_configured: bool,
-    signing: Signing,
+    options: dict[str, Any], info: dict[str, Any], credentials: dict[str, Any]
 ) -> bytes:
-    """The CONNECT command; credentials given as functions are asked anew each time."""
+    """The CONNECT command."""
     fields: dict[str, Any] = {
         "verbose": options["verbose"],
         "pedantic": options["pedantic"],
@@ -53,11 +49,7 @@ def connect_command(
     if "headers" in info:
         fields["headers"] = info["headers"]
         fields["no_responders"] = info["headers"]
-    if auth_configured:
-        if signing.signature_cb is not None and "nonce" in info:
-            fields.update(_signature(options, info["nonce"], signing))
-        else:
-            fields.update(_credentials(options, server))
+    fields.update(credentials)
     if options["name"] is not None:
         fields["name"] = options["name"]
     if options["no_echo"] is not None:
@@ -65,6 +57,15 @@ def connect_command(
     import json
 
     return CONNECT_OP + b" " + json.dumps(fields, sort_keys=True).encode() + b"\r\n"
+
+
+def credentials_for(
+    server: Optional[Srv], options: dict[str, Any], info: dict[str, Any], signing: Signing
+) -> dict[str, Any]:
+    """What CONNECT proves with who the client is; functions are asked and files read anew."""
+    if signing.signature_cb is not None and "nonce" in info:
+        return _signature(options, info["nonce"], signing)
+    return _credentials(options, server)
 
 
 def _value(option: Any) -> Any:

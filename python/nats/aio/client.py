@@ -207,8 +207,8 @@ class Client(
         :param reconnect_to_server_handler: chooses the server of each reconnect attempt.
         :param skip_subject_validation: don't check subjects; a caller can then inject
             protocol lines.
-        :param ignore_auth_error_abort: go on trying a server that has refused the credentials
-            twice in a row, which is given up otherwise.
+        :param ignore_auth_error_abort: go on trying a server that has refused the same
+            credentials twice in a row, which is given up otherwise.
         :param allow_plaintext: go on in the clear where ``tls`` or a ``tls://`` URL asks for TLS
             and the server has none, as nats-py does; so does ``FASTNATS_ALLOW_PLAINTEXT=1`` in
             the environment.
