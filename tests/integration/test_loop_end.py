@@ -186,6 +186,7 @@ async def called(nc: Any) -> dict[str, str]:
             calls["sub.drain"] = sub.drain
     if not nc._loop.is_closed():
         calls["close"] = nc.close
+        calls["async with"] = lambda: nc.__aexit__(None, None, None)
     told = {}
     for name, call in calls.items():
         with pytest.raises(errors.WrongLoopError) as raised:

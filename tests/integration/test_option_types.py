@@ -10,6 +10,7 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
+from fake_server import FakeConnection, FakeServer
 from nats.aio.client import Client
 from nats.embedded import Server
 from waiting import EAGER, Events, within
@@ -119,6 +120,44 @@ async def test_no_timeout_at_all(connect: Connect) -> None:
     await nc.subscribe("a")
     await within(nc.flush())
     await within(nc.drain())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("ping_interval", "max_outstanding_pings", "reconnect_time_wait"),
+        *("flusher_queue_size", "pending_size"),
+    ],
+)
+async def test_none_as_in_nats_py(connect: Connect, name: str) -> None:
+    events = Events()
+    nc = await connect(**{**EAGER, name: None}, **events.callbacks)
+    sub = await nc.subscribe("a")
+    for count in (1, 2):
+        await nc.publish("a", bytes(100_000))
+        assert len((await sub.next_msg(5)).data) == 100_000
+        await within(nc.flush())
+        await nc.force_reconnect()
+        await events.wait("reconnected", count)
+    assert events.errors == []
+
+
+async def test_no_number_of_unanswered_pings_makes_a_connection_stale(connect: Connect) -> None:
+    async def handler(client: FakeConnection) -> None:
+        await client.handshake()
+        for _ in range(6):
+            await client.expect(b"PING")
+        unanswered.set()
+        await client.wait_closed()
+
+    unanswered, events = asyncio.Event(), Events()
+    options: dict[str, Any] = {"ping_interval": 0.02, "max_outstanding_pings": None}
+    async with FakeServer(handler) as server:
+        nc = await connect(server, **options, **events.callbacks)
+        await within(unanswered.wait())
+        assert nc.is_connected
+        assert events.errors == []
+        await nc.close()
 
 
 async def test_user_info_is_quoted_in_urls(connect: Connect) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from numbers import Real
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Optional, Union
+
+from ._types import DEFAULT_PENDING_SIZE, DEFAULT_RECONNECT_TIME_WAIT
 
 
 class _Kind(NamedTuple):
@@ -40,25 +43,27 @@ def _is_mapping(value: Any) -> bool:
 
 
 _NUMBER = _Kind("a number", _is_number)
-_TIMEOUT = _Kind("a number or None", _is_number, is_optional=True)
+_NUMBER_OR_NONE = _Kind("a number or None", _is_number, is_optional=True)
 _FLAG = _Kind("a bool", _is_flag, is_optional=True)
 _TEXT = _Kind("a str or None", _is_text, is_optional=True)
 _SECRET = _Kind("a str, a function or None", _is_text_or_function, is_optional=True)
 _FUNCTION = _Kind("a function or None", callable, is_optional=True)
 
 _KINDS = {
+    "max_reconnect_attempts": _NUMBER,
     **dict.fromkeys(
         (
             "reconnect_time_wait",
-            "max_reconnect_attempts",
             "ping_interval",
             "max_outstanding_pings",
             "flusher_queue_size",
             "pending_size",
+            "connect_timeout",
+            "drain_timeout",
+            "flush_timeout",
         ),
-        _NUMBER,
+        _NUMBER_OR_NONE,
     ),
-    **dict.fromkeys(("connect_timeout", "drain_timeout", "flush_timeout"), _TIMEOUT),
     **dict.fromkeys(
         (
             "pedantic",
@@ -80,6 +85,14 @@ _KINDS = {
     "ws_connection_headers": _Kind("a dict or None", _is_mapping, is_optional=True),
 }
 
+# What `None` stands for. nats-py, too, then sends no PINGs and finds no connection stale.
+_NONE_MEANS = {
+    "ping_interval": math.inf,
+    "max_outstanding_pings": math.inf,
+    "reconnect_time_wait": DEFAULT_RECONNECT_TIME_WAIT,
+    "pending_size": DEFAULT_PENDING_SIZE,
+}
+
 _MOST = 2**63 - 1
 # Messages that a server counts up to; it takes a larger limit for none that is left.
 MOST_MESSAGES = 999_999_999
@@ -97,6 +110,11 @@ def check_option_types(options: Mapping[str, Any]) -> None:
             continue
         if not kind.is_valid(value):
             raise TypeError(f"nats: {name} must be {kind.words}, not {type(value).__name__}")
+
+
+def meant(name: str, value: Optional[float]) -> float:
+    """The number that an option stands for."""
+    return _NONE_MEANS[name] if value is None else value
 
 
 def whole(limit: Union[int, float]) -> int:

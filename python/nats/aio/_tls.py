@@ -8,9 +8,14 @@ from typing import Any
 
 
 def check_tls_option(tls: Any) -> None:
-    """:raises TypeError: what is given as the option ``tls`` is no context and no path."""
+    """
+    :raises TypeError: what is given as the option ``tls`` is no context and no path.
+    :raises OSError: there is no CA bundle at the path, or none that can be used.
+    """
     if tls and not isinstance(tls, (ssl.SSLContext, str, os.PathLike)):
         raise TypeError(f"nats: tls must be an ssl.SSLContext or a path, not {type(tls).__name__}")
+    if tls:
+        context_of(tls)
 
 
 def context_of(tls: Any) -> ssl.SSLContext:

@@ -34,7 +34,7 @@ from ._credentials import Signing, signing_of_credentials, signing_of_seed
 from ._draining import Draining
 from ._loop_end import LoopEnd
 from ._message_class import MessageClass
-from ._option_types import MOST_MESSAGES, check_option_types, whole
+from ._option_types import MOST_MESSAGES, check_option_types, meant, whole
 from ._options import check_callbacks
 from ._privates import ClientPrivates
 from ._reconnect import Reconnecting
@@ -47,7 +47,7 @@ from ._servers import (
     parse_server_option,
 )
 from ._state import ClientState
-from ._tls import check_tls_option, context_of
+from ._tls import check_tls_option
 from ._types import *
 from ._types import __lang__
 from .errors import ErrInvalidUserCredentials, ErrStaleConnection
@@ -184,8 +184,9 @@ class Client(
         :param connect_timeout: seconds for one attempt.
         :param reconnect_time_wait: seconds between attempts at the same server.
         :param max_reconnect_attempts: attempts per server; negative for endless.
-        :param ping_interval: seconds between keep-alive PINGs.
-        :param max_outstanding_pings: unanswered ones that make a connection stale.
+        :param ping_interval: seconds between keep-alive PINGs; ``None`` for no PINGs.
+        :param max_outstanding_pings: unanswered ones that make a connection stale; ``None`` for
+            any number.
         :param dont_randomize: try servers in the given order.
         :param flusher_queue_size: accepted for compatibility; there is no such queue here.
         :param no_echo: don't receive one's own messages.
@@ -234,8 +235,6 @@ class Client(
             lame_duck_mode_cb,
         )
         check_tls_option(tls)
-        if tls:
-            context_of(tls)
         pool = parse_server_option(servers)
         self._server_pool.extend(pool)
         self._set_callbacks(
@@ -262,10 +261,10 @@ class Client(
             name=name,
             allow_reconnect=allow_reconnect,
             dont_randomize=dont_randomize,
-            reconnect_time_wait=reconnect_time_wait,
+            reconnect_time_wait=meant("reconnect_time_wait", reconnect_time_wait),
             max_reconnect_attempts=max_reconnect_attempts,
-            ping_interval=ping_interval,
-            max_outstanding_pings=max_outstanding_pings,
+            ping_interval=meant("ping_interval", ping_interval),
+            max_outstanding_pings=meant("max_outstanding_pings", max_outstanding_pings),
             no_echo=no_echo,
             user=user,
             password=password,
@@ -307,7 +306,7 @@ class Client(
                 self._subs.clear()
             self._make_core()
         core = self._native()
-        core.max_pending = whole(pending_size)
+        core.max_pending = whole(meant("pending_size", pending_size))
         core.set_skip_subject_validation(skip_subject_validation)
         self._choose_message_class()
         self._attempts.is_in_connect = True
@@ -478,7 +477,8 @@ class Client(
 
     async def __aexit__(self, *exc_info: Any) -> None:
         """Closes the client."""
-        await self._close(Client.CLOSED, do_cbs=True)
+        # Not a subclass's, as in nats-py.
+        await Client.close(self)
 
     def jetstream(self, **opts: Any) -> nats.js.JetStreamContext:
         """Returns a context for publishing to and consuming from streams.
