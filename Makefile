@@ -138,7 +138,7 @@ fuzz: ## Bounded run of each fuzz target (needs cargo-fuzz)
 
 ASAN_TESTS ?= test_message test_subscribe test_request test_publish test_headers test_malformed \
 	test_client_machine test_cancellation test_cancellation_ends test_js_pull test_js_push test_kv \
-	test_object_store
+	test_object_store test_moved_carriers test_signals
 asan: $(VENV)/.stamp ## Run tests against the extension built with AddressSanitizer (Linux, gcc)
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" PYO3_PYTHON=$(abspath $(BIN)/python) \
 		CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_STRIP=none \
