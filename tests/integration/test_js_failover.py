@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -41,24 +40,6 @@ BUCKETS = {"plain": False, "direct": True}
 
 # What `error_cb` may be told while servers come and go.
 SENSIBLE = (OSError, errors.Error)
-
-
-@pytest.fixture(scope="module")
-def shared_cluster() -> Iterator[Cluster]:
-    with Cluster(jetstream=True) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def js_cluster(shared_cluster: Cluster, connect: Connect) -> Cluster:
-    """Three servers with JetStream, all of them up, without streams."""
-    for server in shared_cluster.servers:
-        await server.astart()
-    await shared_cluster.await_ready()
-    js = (await connect(shared_cluster)).jetstream()
-    for name in [info.config.name for info in await js.streams_info()]:
-        await js.delete_stream(name)
-    return shared_cluster
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -19,24 +18,6 @@ pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(120)]
 
 # Far beyond what an election takes: a fetch that stalls is seen.
 LONG = 300.0
-
-
-@pytest.fixture(scope="module")
-def shared_cluster() -> Iterator[Cluster]:
-    with Cluster(jetstream=True) as cluster:
-        yield cluster
-
-
-@pytest.fixture
-async def js_cluster(shared_cluster: Cluster, connect: Connect) -> Cluster:
-    """Three servers with JetStream, all of them up, without streams."""
-    for server in shared_cluster.servers:
-        await server.astart()
-    await shared_cluster.await_ready()
-    js = (await connect(shared_cluster)).jetstream()
-    for name in [info.config.name for info in await js.streams_info()]:
-        await js.delete_stream(name)
-    return shared_cluster
 
 
 async def begin(cluster: Cluster, connect: Connect) -> tuple[Any, Any]:
