@@ -10,6 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyString};
 
 use super::pull::{Action, Desk, Fetch};
+use crate::bridge::{calls, reject};
 use crate::client::Connection;
 use crate::connection::lock;
 use crate::consumer::{Consumer, Waiter};
@@ -91,6 +92,20 @@ impl SubscriptionCore {
         let id = lock(&core.consumer().pulls).open(fetch);
         Ok(PullFetch { core: slf.clone().unbind(), id, started, has_begun: AtomicBool::new(false) })
     }
+
+    /// What fetches need has been refused: fails those that wait. `error` makes an exception: each
+    /// gets one of its own.
+    fn fail_fetches(&self, py: Python<'_>, error: &Bound<'_, PyAny>) -> PyResult<()> {
+        let owner = self.connection(py).get();
+        owner.check_process()?;
+        let waiters = lock(&self.consumer().pulls).take_waiters();
+        waiters.into_iter().try_for_each(|waiter| {
+            if let Some(deadline) = &waiter.deadline {
+                owner.remove_deadline(deadline);
+            }
+            reject(waiter.future.bind(py), PyErr::from_value(calls::call0(error)?))
+        })
+    }
 }
 
 /// One fetch that is going on.
@@ -107,8 +122,10 @@ impl PullFetch {
     /// What is to be done now, as `(kind, value)`.
     ///
     /// Kinds: `ask` (publish a request: `(payload, token)`), `wait` (a future to await before
-    /// the next step; may fail with `TimeoutError`, which means nothing), `messages` (the
-    /// result), `refused` (the status message that says why), `timeout` (whether there were
+    /// the next step; may fail with `TimeoutError`, which means nothing, or with
+    /// what `fail_fetches` was given), `look` (nobody serves
+    /// the consumer: tell `expect` whether somebody may, after so many seconds at most),
+    /// `messages` (the result), `refused` (the status message that says why), `timeout` (whether there were
     /// heartbeats).
     fn step<'py>(&self, py: Python<'py>) -> PyResult<(Bound<'py, PyString>, Bound<'py, PyAny>)> {
         let core = self.core.get();
@@ -126,6 +143,9 @@ impl PullFetch {
                 (intern!(py, "ask"), (payload, token).into_pyobject(py)?.into_any())
             }
             Action::Wait(until) => (intern!(py, "wait"), self.wait(connection, until, now)?),
+            Action::LookUp(patience) => {
+                (intern!(py, "look"), patience.as_secs_f64().into_pyobject(py)?.into_any())
+            }
             Action::Finish => (intern!(py, "messages"), self.take_messages(py)?.into_any()),
             Action::Refuse(frame) => (intern!(py, "refused"), core.make_message(py, frame)?),
             Action::TimeOut(heard) => {
@@ -133,6 +153,14 @@ impl PullFetch {
             }
         };
         Ok((step.0.clone(), step.1))
+    }
+
+    /// Whether somebody may serve the consumer again: what `look` has asked for.
+    fn expect(&self, py: Python<'_>, may_be_served: bool) -> PyResult<()> {
+        let core = self.core.get();
+        core.connection(py).get().check_process()?;
+        lock(&core.consumer().pulls).expect(self.id, may_be_served, Instant::now());
+        Ok(())
     }
 
     /// Nobody waits for the result any more. Messages that weren't handed out are given to

@@ -9,15 +9,18 @@ import pytest
 from conftest import Connect
 from js_pulling import numbers, waiting
 from js_workers import ELECTION, OUTAGE, TIMEOUT, move_leader
+from nats import errors
 from nats.embedded import Cluster
 from nats.js import api
-from waiting import EAGER, Events, within
+from waiting import EAGER, Events, eventually, within
 
 # An election in a busy cluster may take many seconds.
 pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(120)]
 
 # Far beyond what an election takes: a fetch that stalls is seen.
 LONG = 300.0
+
+NEXT = "$JS.API.CONSUMER.MSG.NEXT.S.d"
 
 
 async def begin(cluster: Cluster, connect: Connect) -> tuple[Any, Any]:
@@ -45,6 +48,24 @@ async def lead(nc: Any, sub: Any, server: str) -> None:
             await attempt(nc.request("$JS.API.CONSUMER.LEADER.STEPDOWN.S.d", request, TIMEOUT))
         await asyncio.sleep(0.1)
     raise AssertionError(f"{server} does not become the leader")
+
+
+async def without_leader(nc: Any) -> None:
+    """Wait until nobody serves the consumer."""
+    while True:
+        try:
+            await nc.request(NEXT, b'{"batch": 1, "no_wait": true}', TIMEOUT)
+        except errors.NoRespondersError:
+            return
+        except errors.TimeoutError:
+            # A leader that has lost the others.
+            pass
+
+
+async def asked(nc: Any, times: int) -> None:
+    """Wait until so many further messages have left the client."""
+    sent = nc.stats["out_msgs"]
+    await eventually(lambda: nc.stats["out_msgs"] >= sent + times, "requests", ELECTION)
 
 
 async def attempt(call: Any) -> Any:
@@ -92,3 +113,40 @@ async def test_leader_dies(
     msgs = await within(fetching, 2 * ELECTION)
     assert numbers(msgs)[:1] == [0]
     assert nc.stats["reconnects"] == 0
+
+
+@pytest.mark.parametrize(("batch", "timeout"), [(1, LONG), (5, LONG), (1, None), (5, None)])
+async def test_fetch_while_there_is_no_leader(
+    js_cluster: Cluster, connect: Connect, batch: int, timeout: float | None
+) -> None:
+    """One server of three can't elect a leader: whoever asks then is served later."""
+    nc, sub = await begin(js_cluster, connect)
+    before = asyncio.ensure_future(sub.fetch(batch, timeout=timeout))
+    await waiting(sub, 1)
+    for server in js_cluster.servers[0], js_cluster.servers[2]:
+        await server.akill()
+    await without_leader(nc)
+    amid = asyncio.ensure_future(sub.fetch(batch, timeout=timeout))
+    await asked(nc, 5)
+    assert not before.done()
+    assert not amid.done()
+    await js_cluster.servers[0].astart()
+    await publish(nc.jetstream(timeout=TIMEOUT), 2 * batch)
+    for fetching in before, amid:
+        assert len(await within(fetching, 2 * ELECTION)) > 0
+    assert nc._core.census()[1] == 0
+
+
+async def test_fetches_over_the_death_of_a_leader(js_cluster: Cluster, connect: Connect) -> None:
+    """Each ends in time, and none with the word that nobody is there."""
+    nc, sub = await begin(js_cluster, connect)
+    await js_cluster.servers[0].akill()
+    publishing = asyncio.ensure_future(publish(nc.jetstream(timeout=TIMEOUT), 1))
+    while True:
+        try:
+            msgs = await within(sub.fetch(1, timeout=0.2))
+            break
+        except errors.TimeoutError:
+            pass
+    assert numbers(msgs) == [0]
+    await publishing

@@ -154,6 +154,9 @@ class Requests(Publishing):
         """
         kind, subject = violation
         core = self._native()
+        for sub in list(self._subs.values()):
+            if sub._jsi is not None:
+                sub._jsi.fail_violation(violation, error)
         if kind == "publish":
             core.fail_requests_to(subject, error)
             return

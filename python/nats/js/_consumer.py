@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Optional
 
 from nats import errors
 from nats.js import api
 
 if TYPE_CHECKING:
+    from nats.aio._server_errors import Violation
     from nats.aio.subscription import Subscription
 
     from .client import JetStreamContext
@@ -129,3 +131,9 @@ class SubscriptionConsumer:
 
     def reconnected(self) -> None:
         """The client has another connection, perhaps to a server that knows nothing."""
+
+    def fail_violation(self, violation: Violation, error: Callable[[], Exception]) -> None:
+        """The server has refused something, perhaps what the subscription needs.
+
+        :param error: makes the exception that says so.
+        """

@@ -5,20 +5,70 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, List, NoReturn, Optional
 
 import nats
 from nats import errors
 from nats._durations import MAX_NANOSECONDS, to_nanoseconds
+from nats.aio._server_errors import Violation
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
-from nats.js.errors import APIError, FetchTimeoutError, concerning
+from nats.js.errors import (
+    APIError,
+    FetchTimeoutError,
+    ServerError,
+    ServiceUnavailableError,
+    concerning,
+)
 
 from ._consumer import SubscriptionConsumer
 
 if TYPE_CHECKING:
     import nats.js.client
+
+# JetStream is there, and has no leader.
+_TEMPORARILY_UNAVAILABLE = 10008
+
+
+class PullState(SubscriptionConsumer):
+    """Looks after a pull subscription for the client."""
+
+    def __init__(
+        self, js: nats.js.client.JetStreamContext, sub: Subscription, stream: str, subject: str
+    ) -> None:
+        """
+        :param subject: what pull requests are published to.
+        """
+        super().__init__(js, sub, stream)
+        self._request_subject = subject
+        # Makes the error with which the server has refused the inbox.
+        self._refusal: Optional[Callable[[], Exception]] = None
+
+    def check_allowed(self) -> None:
+        """:raises nats.errors.Error: the server has refused the inbox that messages come to."""
+        if self._refusal is not None:
+            raise self._refusal()
+
+    def reconnected(self) -> None:
+        """Permissions may be others now."""
+        self._refusal = None
+
+    def fail_violation(self, violation: Violation, error: Callable[[], Exception]) -> None:
+        """Fails the fetches if it is their requests or their inbox that the server refuses."""
+        kind, subject = violation
+        inbox = self._sub.subject
+        if kind == "publish":
+            is_meant = subject == self._request_subject
+        elif kind == "reply":
+            is_meant = subject.rpartition(".")[0] == inbox.rpartition(".")[0]
+        else:
+            is_meant = subject == inbox
+            if is_meant:
+                self._refusal = error
+        if is_meant:
+            self._sub._core.fail_fetches(error)
 
 
 class PullSubscription:
@@ -51,6 +101,9 @@ class PullSubscription:
         self._consumer = consumer
         self._nms = f"{js._prefix}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._deliver = deliver.decode()
+        # The consumer was there.
+        self._is_known = False
+        sub._jsi = PullState(js, sub, stream, self._nms)
         # Each request has a reply subject of its own where the subscription covers it: only that
         # tells which of them the server talks about.
         inbox, _, _ = self._deliver.rpartition(".")
@@ -58,9 +111,7 @@ class PullSubscription:
 
     def _own_consumer(self, awaits_acks: bool) -> None:
         """The consumer ends with the subscription."""
-        consumer = SubscriptionConsumer(self._js, self._sub, self._stream)
-        consumer.own(self._consumer, awaits_acks)
-        self._sub._jsi = consumer
+        self._sub._jsi.own(self._consumer, awaits_acks)
 
     @property
     def pending_msgs(self) -> int:
@@ -98,7 +149,8 @@ class PullSubscription:
 
         Asks for what the stream has right now and, if that is nothing, waits for more. Asks
         again if the request is lost: with its connection, with the consumer's leader, or without
-        a word. Messages that a cancelled call had are returned by the next one.
+        a word, and where the consumer has no leader at the moment. Messages that a cancelled call
+        had are returned by the next one.
 
         :param timeout: seconds; ``None`` waits for ever, and for the whole ``batch`` unless some
             of it is there.
@@ -109,6 +161,7 @@ class PullSubscription:
         :raises nats.js.errors.APIError: the server refuses the request, and there are no
             messages to be returned first.
         :raises nats.errors.ConnectionClosedError: the client is closed.
+        :raises nats.errors.Error: the permissions of the connection don't allow it.
         :raises ValueError: ``batch`` or ``timeout`` isn't positive.
         """
         if self._sub is None:
@@ -120,6 +173,7 @@ class PullSubscription:
         conn = self._sub._conn
         if conn.is_closed:
             raise conn._core.closed_error()
+        self._sub._jsi.check_allowed()
         core = self._sub._core
         fetch = core.begin_fetch(
             batch,
@@ -140,14 +194,37 @@ class PullSubscription:
                         await value
                     except asyncio.TimeoutError:
                         pass
-                    if conn.is_closed or (core.stopped and conn.is_draining):
-                        raise conn._core.closed_error()
+                    self._check_open()
+                elif kind == "look":
+                    fetch.expect(await self._may_be_served(value))
+                    self._check_open()
                 elif kind == "refused":
                     self._refuse(value)
                 else:
                     raise FetchTimeoutError if value else errors.TimeoutError
         finally:
             fetch.end()
+
+    def _check_open(self) -> None:
+        conn = self._sub._conn
+        if conn.is_closed or (self._sub._core.stopped and conn.is_draining):
+            raise conn._core.closed_error()
+
+    async def _may_be_served(self, timeout: float) -> bool:
+        """Whether a consumer that nobody serves may be served again: it is there, or nobody can
+        tell at the moment."""
+        try:
+            await self._js._jsm.consumer_info(self._stream, self._consumer, timeout)
+        except (ServerError, errors.TimeoutError):
+            return True
+        except ServiceUnavailableError as error:
+            # Without JetStream there is nothing to wait for, unless it was there before.
+            return self._is_known or error.err_code == _TEMPORARILY_UNAVAILABLE
+        except (errors.Error, ValueError):
+            # It doesn't exist, can't, or looking isn't allowed.
+            return False
+        self._is_known = True
+        return True
 
     def _refuse(self, msg: Msg) -> NoReturn:
         """Raises what the server's word about a pull request tells."""

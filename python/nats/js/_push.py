@@ -216,6 +216,9 @@ class PushState(SubscriptionConsumer):
             except (APIError, errors.TimeoutError):
                 # Nobody knows yet, as there is no leader, for one.
                 pass
+            except errors.Error:
+                # Looking isn't allowed, which is told already, or the client closes.
+                break
             else:
                 break
             if is_silent:

@@ -337,6 +337,7 @@ class JetStreamContext(Publishing, Stores):
             if name is None:
                 remove_consumer(self, stream, consumer)
             raise
+        psub._is_known = True
         if name is None:
             psub._own_consumer(not acknowledges_itself(config))
         return psub

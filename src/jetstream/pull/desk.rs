@@ -1,10 +1,14 @@
 //! The fetches that wait at one pull subscription.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::fetch::{Action, Fetch};
 use super::status::Status;
 use crate::protocol::Frame;
+
+/// How long a consumer that is gone with a connection may only not be there yet: somebody makes it
+/// anew.
+const RECOVERY: Duration = Duration::from_secs(30);
 
 /// A fetch, and what wakes its caller.
 #[derive(Debug)]
@@ -20,11 +24,12 @@ pub struct Desk<W> {
     seats: Vec<Seat<W>>,
     last_id: u64,
     last_token: u64,
+    recovering_until: Option<Instant>,
 }
 
 impl<W> Default for Desk<W> {
     fn default() -> Self {
-        Self { seats: Vec::new(), last_id: 0, last_token: 0 }
+        Self { seats: Vec::new(), last_id: 0, last_token: 0, recovering_until: None }
     }
 }
 
@@ -95,6 +100,14 @@ impl<W> Desk<W> {
         }
     }
 
+    /// Tells a fetch what was looked up for it, see [`Fetch::expect`].
+    pub fn expect(&mut self, id: u64, may_be_served: bool, now: Instant) {
+        let is_recovering = self.recovering_until.is_some_and(|end| now < end);
+        if let Some(seat) = self.seats.iter_mut().find(|seat| seat.id == id) {
+            seat.fetch.expect(may_be_served || is_recovering, now);
+        }
+    }
+
     pub fn take_messages(&mut self, id: u64) -> Vec<Frame> {
         let seat = self.seats.iter_mut().find(|seat| seat.id == id);
         seat.map(|seat| seat.fetch.take_messages()).unwrap_or_default()
@@ -113,8 +126,14 @@ impl<W> Desk<W> {
         due.filter_map(|seat| seat.waiter.take()).collect()
     }
 
+    /// All who wait, whatever for.
+    pub fn take_waiters(&mut self) -> Vec<W> {
+        self.seats.iter_mut().filter_map(|seat| seat.waiter.take()).collect()
+    }
+
     /// A new connection is in service.
     pub fn on_new_connection(&mut self, now: Instant) {
+        self.recovering_until = Some(now + RECOVERY);
         self.seats.iter_mut().for_each(|seat| seat.fetch.on_new_connection(now));
     }
 

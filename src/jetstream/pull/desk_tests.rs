@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use super::*;
 use crate::jetstream::pull::Terms;
 use crate::protocol::{Parser, ServerOp};
@@ -157,4 +155,22 @@ fn everybody_hears_of_the_end() {
     let deadline = table.now + TIMEOUT;
     assert_eq!(table.desk.poll(first, table.now, true), Action::Wait(Some(deadline)));
     assert_eq!(table.desk.poll(first, deadline, true), Action::TimeOut(false));
+}
+
+#[test]
+fn consumers_may_be_made_anew_after_a_new_connection() {
+    let mut table = Table::new();
+    // Whoever asks later has no less patience than who has asked before.
+    table.desk.on_new_connection(table.now);
+    let (id, token) = table.sit_down(1);
+    table.deal(vec![status(token, "503")]);
+    assert!(matches!(table.desk.poll(id, table.now, true), Action::LookUp(_)));
+    table.desk.expect(id, false, table.now);
+    assert!(matches!(table.desk.poll(id, table.now, true), Action::Wait(_)));
+    table.desk.close(id);
+    table.now += RECOVERY;
+    let (id, token) = table.sit_down(1);
+    table.deal(vec![status(token, "503")]);
+    table.desk.expect(id, false, table.now);
+    assert!(matches!(table.desk.poll(id, table.now, true), Action::Refuse(_)));
 }

@@ -18,8 +18,8 @@ const RENEWAL: Duration = Duration::from_secs(30);
 const LONG_EXPIRY: Duration = Duration::from_secs(10);
 /// …at this interval.
 const HEARTBEAT: Duration = Duration::from_secs(5);
-/// How long "nobody serves this consumer" may only mean that a server is about to.
-const RECOVERY: Duration = Duration::from_secs(30);
+/// How long the answer to whether a consumer exists is waited for, before it is asked again.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// After the last message that was there the server ends a request for several. Where another
 /// request has brought the message, it doesn't: the fetch waits no longer than that for more.
 const QUIET: Duration = Duration::from_millis(100);
@@ -34,6 +34,9 @@ pub enum Action {
     Ask(u64, Terms),
     /// Wait for a change, no longer than until then.
     Wait(Option<Instant>),
+    /// Nobody serves the consumer: look whether there may be somebody again, for no longer than
+    /// that, and [`Fetch::expect`] it or not.
+    LookUp(Duration),
     /// Return its messages.
     Finish,
     /// Raise what this status says.
@@ -48,6 +51,9 @@ enum State {
         not_before: Instant,
     },
     Open(PullRequest),
+    /// Nobody was there to take the request, says this frame: for now, or because there is no
+    /// such consumer.
+    Unserved(Frame),
     /// No further messages will come; with the reason, if that is one.
     Over(Option<Frame>),
     /// The subscription has ended.
@@ -76,8 +82,6 @@ pub struct Fetch {
     heard: bool,
     /// Requests in a row that have come to nothing.
     failures: u32,
-    /// A connection or a leader was lost: until then, consumers may have nobody to serve them.
-    recovering_until: Option<Instant>,
     /// How long requests wait where there is no timeout.
     renewal: Duration,
 }
@@ -106,7 +110,6 @@ impl Fetch {
             settled_at: None,
             heard: false,
             failures: 0,
-            recovering_until: None,
             renewal: heartbeat.map_or(RENEWAL, |heartbeat| RENEWAL.max(2 * heartbeat)),
         }
     }
@@ -172,17 +175,17 @@ impl Fetch {
                 self.end_request(now);
                 self.probing = false;
             }
-            Status::Lost => self.lose(now),
+            Status::Lost => self.end_request(now),
             Status::Busy => self.try_again(now),
-            Status::Unavailable if self.recovering_until.is_some_and(|end| now < end) => {
-                self.try_again(now);
-            }
+            // What has come is enough, as for a request that has ended otherwise.
+            Status::Unavailable if self.suffices() => self.state = State::Over(None),
+            Status::Unavailable => self.state = State::Unserved(frame),
             // Our own choice: the consumer allows less.
             Status::ExpiryRefused if self.deadline.is_none() && self.renewal > LEAST_EXPIRY => {
                 self.renewal /= 2;
                 self.ask(now);
             }
-            Status::Unavailable | Status::ExpiryRefused | Status::Refused => {
+            Status::ExpiryRefused | Status::Refused => {
                 self.state = State::Over(Some(frame));
             }
         }
@@ -192,11 +195,21 @@ impl Fetch {
     pub fn on_new_connection(&mut self, now: Instant) {
         self.failures = 0;
         match self.state {
-            State::Open(_) => self.lose(now),
-            State::Asking { .. } => self.ask(now),
-            State::Over(_) | State::Stopped => return,
+            State::Open(_) => self.end_request(now),
+            State::Asking { .. } | State::Unserved(_) => self.ask(now),
+            State::Over(_) | State::Stopped => {}
         }
-        self.recovering_until = Some(now + RECOVERY);
+    }
+
+    /// What a look at a consumer that nobody serves has shown: whether somebody may serve it
+    /// again.
+    pub fn expect(&mut self, may_be_served: bool, now: Instant) {
+        let State::Unserved(frame) = &self.state else { return };
+        if may_be_served {
+            self.try_again(now);
+        } else {
+            self.state = State::Over(Some(frame.clone()));
+        }
     }
 
     /// The subscription has ended: what has arrived is still taken.
@@ -226,7 +239,7 @@ impl Fetch {
             return Action::TimeOut(self.heard);
         }
         if matches!(&self.state, State::Open(request) if request.is_silent(now)) {
-            self.lose(now);
+            self.end_request(now);
             return self.poll(now, can_ask, last_token);
         }
         let until = match &self.state {
@@ -243,7 +256,11 @@ impl Fetch {
                 None
             }
             State::Asking { not_before } if can_ask => Some(*not_before),
-            State::Asking { .. } | State::Over(_) | State::Stopped => None,
+            State::Unserved(_) if can_ask => {
+                let left = self.time_left(now).unwrap_or(PATIENCE);
+                return Action::LookUp(left.min(PATIENCE));
+            }
+            _ => None,
         };
         Action::Wait([until, self.settled_at, self.deadline].into_iter().flatten().min())
     }
@@ -282,17 +299,16 @@ impl Fetch {
         self.state = State::Asking { not_before: now };
     }
 
-    /// The request is gone together with whoever was to serve it.
-    fn lose(&mut self, now: Instant) {
-        self.recovering_until = Some(now + RECOVERY);
-        self.end_request(now);
+    /// Whether what has come is enough where the request ends without the rest. A fetch with a
+    /// timeout returns what it has; one without waits for all of its batch, unless the request
+    /// was only there to look for more.
+    fn suffices(&self) -> bool {
+        !self.messages.is_empty() && (self.probing || self.deadline.is_some())
     }
 
-    /// The request has ended without all that was asked for. A fetch with a timeout returns
-    /// what it has; one without waits for all of its batch, unless that was only there to look
-    /// for more.
+    /// The request has ended without all that was asked for.
     fn end_request(&mut self, now: Instant) {
-        if !self.messages.is_empty() && (self.probing || self.deadline.is_some()) {
+        if self.suffices() {
             self.state = State::Over(None);
             return;
         }

@@ -204,7 +204,7 @@ fn a_consumer_may_not_allow_our_expiry() {
 
 #[test]
 fn refusals() {
-    for text in ["409 Consumer Deleted", "400 Bad Request", "423 Nats-Wrong-Pin-Id", "503"] {
+    for text in ["409 Consumer Deleted", "400 Bad Request", "423 Nats-Wrong-Pin-Id"] {
         for batch in [1, 5] {
             let mut run = Run::new(batch, Some(TIMEOUT), None);
             run.asks();
@@ -264,23 +264,70 @@ fn long_requests_have_heartbeats_of_their_own() {
 
 #[test]
 fn nobody_serves_the_consumer_for_a_while() {
-    let mut run = Run::new(1, None, None);
-    run.asks();
-    run.fetch.on_new_connection(run.now);
-    run.asks();
-    let mut pauses = Vec::new();
-    for _ in 0..7 {
+    for batch in [1, 5] {
+        let mut run = Run::new(batch, None, None);
+        let terms = run.asks();
+        let mut pauses = Vec::new();
+        for _ in 0..7 {
+            run.says("503");
+            assert!(run.fetch.is_due());
+            assert_eq!(run.poll(), Action::LookUp(PATIENCE));
+            assert_eq!(run.poll(), Action::LookUp(PATIENCE), "it hasn't been told");
+            run.fetch.expect(true, run.now);
+            let Action::Wait(Some(until)) = run.poll() else { panic!("no pause") };
+            pauses.push(until - run.now);
+            run.now = until;
+            assert_eq!(run.asks(), terms);
+        }
+        assert_eq!(pauses[0], FIRST_PAUSE);
+        assert_eq!(pauses[1], 2 * FIRST_PAUSE);
+        assert_eq!(pauses[6], LONGEST_PAUSE);
         run.says("503");
-        let Action::Wait(Some(until)) = run.poll() else { panic!("no pause") };
-        pauses.push(until - run.now);
-        run.now = until;
-        run.asks();
+        run.fetch.expect(false, run.now);
+        assert!(run.is_refused(), "it is gone for good");
     }
-    assert_eq!(pauses[0], FIRST_PAUSE);
-    assert_eq!(pauses[1], 2 * FIRST_PAUSE);
-    assert_eq!(pauses[6], LONGEST_PAUSE);
-    run.after(RECOVERY).says("503");
-    assert!(run.is_refused(), "it is gone for good");
+}
+
+#[test]
+fn nobody_serves_the_consumer_until_the_end() {
+    let mut run = Run::new(1, Some(TIMEOUT), None);
+    run.asks();
+    run.after(TIMEOUT - MILLISECOND).says("503");
+    assert_eq!(run.poll(), Action::LookUp(MILLISECOND));
+    run.fetch.expect(true, run.now);
+    assert_eq!(run.after(MILLISECOND).poll(), Action::TimeOut(false));
+}
+
+#[test]
+fn what_changes_while_the_consumer_is_looked_up() {
+    let unserved = || {
+        let mut run = Run::new(1, Some(TIMEOUT), None);
+        run.asks();
+        run.says("503");
+        run
+    };
+    let mut run = unserved();
+    assert!(matches!(run.fetch.poll(run.now, false, &mut 1), Action::Wait(_)), "nobody to ask");
+    run.fetch.on_new_connection(run.now);
+    run.fetch.expect(false, run.now);
+    run.asks();
+    let mut run = unserved();
+    run.gets(&["late"]);
+    run.fetch.expect(false, run.now);
+    assert_eq!(run.poll(), Action::Finish);
+    let mut run = unserved();
+    run.fetch.stop();
+    run.fetch.expect(true, run.now);
+    assert_eq!(run.poll(), Action::Wait(Some(run.now + TIMEOUT)));
+}
+
+#[test]
+fn messages_suffice_where_nobody_serves_the_rest() {
+    let mut run = Run::new(5, Some(TIMEOUT), None);
+    run.asks();
+    run.gets(&["a"]);
+    run.says("503");
+    assert_eq!(run.poll(), Action::Finish);
 }
 
 #[test]
@@ -301,8 +348,6 @@ fn nothing_is_asked_while_there_is_no_server() {
     run.fetch.on_new_connection(run.now);
     assert!(run.fetch.is_due());
     assert_eq!(run.asks(), lasting(1, TIMEOUT - MILLISECOND - EXPIRY_MARGIN));
-    run.says("503");
-    assert!(matches!(run.poll(), Action::Wait(_)), "the server has only just come");
 }
 
 #[test]
@@ -380,6 +425,11 @@ proptest! {
                     prop_assert!(given > 0);
                     prop_assert_eq!(run.fetch.take_messages().len(), given);
                     break;
+                }
+                Action::LookUp(patience) => {
+                    prop_assert!(end.is_none_or(|end| run.now + patience <= end));
+                    run.fetch.expect(run.last_token.is_multiple_of(2), run.now);
+                    continue;
                 }
                 Action::Refuse(_) | Action::TimeOut(_) => {
                     prop_assert_eq!(given, 0);
