@@ -12,7 +12,7 @@ from conftest import Connect
 from nats.embedded import Cluster, Server
 from nats.js import api
 from nats.js import errors as js_errors
-from waiting import eventually, within
+from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -130,6 +130,51 @@ async def test_a_limit_without_a_handler(js_server: Server, connect: Connect) ->
     for _ in range(2):
         await (await sub.next_msg()).ack()
     await gone(observer)
+
+
+@pytest.mark.parametrize("how", ["close", "drain"])
+@pytest.mark.parametrize("ended_by", ["drain", "limit", "limit and drain"])
+async def test_closing_the_client_before_all_is_acknowledged(
+    js_server: Server, connect: Connect, how: str, ended_by: str
+) -> None:
+    """Once the client is closed nobody can acknowledge anything."""
+    nc, js, observer = await begin(connect)
+    sub = await js.subscribe("s.a", cb=ignore, manual_ack=True, inactive_threshold=LONG)
+    if "limit" in ended_by:
+        await sub.unsubscribe(limit=2)
+        await eventually(lambda: sub.delivered == 2 and sub.pending_msgs == 0)
+    if "drain" in ended_by:
+        await sub.drain()
+    assert (await observer.stream_info("S")).state.consumer_count == 1
+    await (nc.close() if how == "close" else nc.drain())
+    await gone(observer)
+    assert nc._subs == {}
+
+
+async def test_retiring_over_a_restart(js_server: Server, connect: Connect) -> None:
+    """Another connection doesn't bring back what has ended, and forgets nothing."""
+    events = Events()
+    nc = await connect(max_reconnect_attempts=-1, **events.callbacks, **EAGER)
+    js = nc.jetstream()
+    await js.add_stream(name="S", subjects=["s.>"])
+    for _ in range(3):
+        await js.publish("s.a", b"x")
+    msgs: list[Any] = []
+
+    async def keep(msg: Any) -> None:
+        msgs.append(msg)
+
+    config = api.ConsumerConfig(inactive_threshold=LONG, num_replicas=1, mem_storage=False)
+    sub = await js.subscribe("s.a", cb=keep, manual_ack=True, config=config)
+    await sub.unsubscribe(limit=3)
+    await eventually(lambda: len(msgs) == 3)
+    assert list(nc._subs.values()).count(sub._sub) == 1
+    await nc.force_reconnect()
+    await eventually(lambda: events.count("reconnected") == 1)
+    for msg in msgs:
+        await msg.ack_sync()
+    await gone(js)
+    await eventually(lambda: sub._sub not in nc._subs.values())
 
 
 async def test_subscribing_that_fails(js_server: Server, connect: Connect) -> None:

@@ -100,9 +100,18 @@ class SubscriptionConsumer:
         self.stop()
         if not self._awaits_acks:
             self.remove()
-        elif self._ephemeral is not None and self._retiring is None:
-            loop = asyncio.get_running_loop()
-            self._retiring = loop.create_task(self._remove_when_acknowledged())
+        elif self._ephemeral is not None:
+            if self._retiring is None:
+                loop = asyncio.get_running_loop()
+                self._retiring = loop.create_task(self._remove_when_acknowledged())
+                self._retiring.add_done_callback(self._forget)
+            # Until then, who closes the client has to find what is left to be removed; another
+            # connection doesn't subscribe again.
+            self._sub._draining = True
+            self._sub._conn._subs[self._sub._id] = self._sub
+
+    def _forget(self, _: asyncio.Task[None]) -> None:
+        self._sub._conn._remove_sub(self._sub._id)
 
     async def _remove_when_acknowledged(self) -> None:
         core = self._sub._core
