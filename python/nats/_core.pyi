@@ -243,7 +243,7 @@ class EntryFeed:
         core: SubscriptionCore,
         class_: Callable[..., Any],
         bucket: str,
-        prefix_len: int,
+        prefix: str,
         ignore_deletes: bool,
         initial: InitialValues,
     ) -> EntryFeed: ...

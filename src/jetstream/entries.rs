@@ -208,7 +208,7 @@ pub struct EntryFeed {
     core: Py<SubscriptionCore>,
     class: Py<PyAny>,
     bucket: Py<PyString>,
-    prefix_len: usize,
+    prefix: String,
     ignore_deletes: bool,
     initial: Py<InitialValues>,
     /// The end of the initial values has been handed out.
@@ -241,6 +241,12 @@ impl EntryFeed {
             let Some(frame) = core.take_frame(py)? else { return Ok(Step::Nothing) };
             core.finish(py)?;
             let Some(position) = Position::parse(frame.reply()) else { continue };
+            // What a source brings is delivered as well where the filter is the stream's only
+            // subject (nats-server 2.15, the last messages of each subject).
+            if !frame.subject().starts_with(self.prefix.as_bytes()) {
+                initial.pass_over(position.pending);
+                continue;
+            }
             initial.note_message(frame.subject(), position.stream_seq, position.pending);
             let Ok(operation) = operation(&frame) else { continue };
             return Ok(Step::Entry(frame, position, operation));
@@ -248,25 +254,25 @@ impl EntryFeed {
     }
 
     fn key<'py>(&self, py: Python<'py>, frame: &Frame) -> Bound<'py, PyString> {
-        wire_text(py, frame.subject().get(self.prefix_len..).unwrap_or_default())
+        wire_text(py, frame.subject().get(self.prefix.len()..).unwrap_or_default())
     }
 }
 
 #[pymethods]
 impl EntryFeed {
-    /// `class_` as in `EntryShape`; `prefix_len` bytes of a subject stand before the key. `initial`
-    /// tells where the mark belongs.
+    /// `class_` as in `EntryShape`; `prefix` stands before the key in the subjects of the
+    /// bucket. `initial` tells where the mark belongs.
     #[new]
     fn new(
         core: Py<SubscriptionCore>,
         class_: Py<PyAny>,
         bucket: Py<PyString>,
-        prefix_len: usize,
+        prefix: String,
         ignore_deletes: bool,
         initial: Py<InitialValues>,
     ) -> Self {
         let is_marked = AtomicBool::new(false);
-        Self { core, class: class_, bucket, prefix_len, ignore_deletes, initial, is_marked }
+        Self { core, class: class_, bucket, prefix, ignore_deletes, initial, is_marked }
     }
 
     /// The next entry, `None` at the end of the initial values, the feed itself where there is

@@ -86,6 +86,14 @@ impl Initial {
         }
     }
 
+    /// A message has been delivered that isn't counted, behind which the server counts `pending`
+    /// others.
+    pub fn pass_over(&mut self, pending: u64) {
+        if pending == 0 && self.state == State::Counting {
+            self.state = State::InDoubt;
+        }
+    }
+
     /// The stream, whose last sequence is `last_seq`, has these subjects, with so many messages
     /// each.
     pub fn expect<'a>(&mut self, subjects: impl Iterator<Item = (&'a str, u64)>, last_seq: u64) {
@@ -140,6 +148,10 @@ mod object {
             let mut initial = lock(&self.initial);
             initial.note(subject, seq, pending);
             self.complete.store(initial.is_complete(), Relaxed);
+        }
+
+        pub fn pass_over(&self, pending: u64) {
+            lock(&self.initial).pass_over(pending);
         }
     }
 
@@ -233,6 +245,19 @@ mod tests {
         note(&mut initial, "a x b", 10..=12);
         assert!(!initial.is_complete());
         note(&mut initial, "c", 13..=13);
+        assert!(initial.is_complete());
+    }
+
+    #[test]
+    fn what_is_passed_over_may_have_been_the_last() {
+        let mut initial = Initial::new(9, 2, false);
+        initial.note(b"a", 1, 3);
+        initial.pass_over(1);
+        assert!(!initial.is_in_doubt());
+        initial.pass_over(0);
+        assert!(initial.is_in_doubt());
+        initial.expect([("a", 1)].into_iter(), 9);
+        initial.pass_over(0);
         assert!(initial.is_complete());
     }
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 from conftest import Connect
+from js_pulling import until
 from nats.embedded import Server
+from nats.js import api
 from nats.js import errors as js_errors
 from waiting import within
 
@@ -184,3 +186,47 @@ async def test_a_new_key_is_not_taken_for_another(js_server: Server, connect: Co
     keys = [(await watcher.updates()).key for _ in range(COUNT + 1)]
     assert set(keys) == NAMES | {"new"}
     assert await watcher.updates() is None
+
+
+@pytest.mark.parametrize("own", [(), ("a", "b")])
+async def test_a_bucket_that_has_subjects_of_others(
+    js_server: Server, connect: Connect, own: tuple[str, ...]
+) -> None:
+    """A source without transforms brings messages that aren't of the bucket."""
+    js = (await connect()).jetstream()
+    kv = await js.create_key_value(bucket="B", storage="memory", history=2)
+    await js.add_stream(name="ORIGIN", subjects=["$KV.O.>"], storage="memory")
+    for number in range(5):
+        await js.publish(f"$KV.O.{number}", b"x")
+    config = (await js.stream_info("KV_B")).config
+    await js.update_stream(config.evolve(sources=[api.StreamSource(name="ORIGIN")]))
+
+    async def has_all() -> bool:
+        return bool((await js.stream_info("KV_B")).state.messages == 5)
+
+    await until(has_all)
+    for key in own:
+        await kv.put(key, b"x")
+    watcher = await kv.watchall()
+    assert watcher._initial.is_complete is (not own)
+    assert [entry.key async for entry in watcher._initial_entries()] == list(own)
+    await watcher.stop()
+    if own:
+        assert sorted(await within(kv.keys())) == list(own)
+        assert [entry.key for entry in await within(kv.history(">"))] == list(own)
+    for call in () if own else (kv.keys, lambda: kv.history(">")):
+        with pytest.raises(js_errors.NoKeysError):
+            await within(call())
+
+
+@pytest.mark.parametrize("pattern", ["k*", "*1", "k*.>", "*.k*", "**"])
+async def test_what_only_looks_like_a_wildcard(
+    js_server: Server, connect: Connect, pattern: str
+) -> None:
+    _, kv = await begin(connect)
+    await kv.put("k1.x", b"x")
+    with pytest.raises(js_errors.NoKeysError):
+        await within(kv.history(pattern))
+    watcher = await kv.watch(pattern)
+    assert await watcher.updates() is None
+    await watcher.stop()

@@ -35,7 +35,7 @@ async def test_what_holds_objects_is_traversed(core: SubscriptionCore) -> None:
     shape = EntryShape(dict, bucket, key, "subject")
     assert {id(part) for part in (dict, bucket, key)} <= {id(x) for x in gc.get_referents(shape)}
     initial = InitialValues(0, 0, False)
-    feed = EntryFeed(core, dict, bucket, 0, False, initial)
+    feed = EntryFeed(core, dict, bucket, "", False, initial)
     assert {id(part) for part in (core, dict, bucket, initial)} <= {
         id(x) for x in gc.get_referents(feed)
     }

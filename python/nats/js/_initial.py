@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Optional
 from nats import errors
 from nats._core import InitialValues
 from nats.aio._waits import within
+from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
 from ._feed import MAX_DOUBTS, Feed
@@ -22,23 +23,54 @@ _UNKNOWN = (1 << 64) - 1
 
 
 async def count_initial_values(
-    js: JetStreamContext, stream: str, subject: str, every_revision: bool, whole: bool
+    js: JetStreamContext, stream: str, subject: str, every_revision: bool
 ) -> InitialValues:
     """Counts what there is at a subject.
 
     :param every_revision: count messages, else the subjects that they are of.
-    :param whole: the subject is all that the stream has.
     """
-    info = await js.stream_info(stream, subjects_filter=None if whole else subject)
-    state = info.state
-    if not whole:
-        subjects = state.subjects or {}
+    state = None
+    if subject.endswith(".>"):
+        # Where that is all there can be, the server needn't list the subjects.
+        info = await js.stream_info(stream)
+        config = info.config
+        if config.subjects == [subject] and not config.sources and not config.mirror:
+            state = info.state
+    if state is None:
+        state, subjects = await _subjects_at(js, stream, subject)
         expected = sum(subjects.values()) if every_revision else len(subjects)
     elif every_revision:
         expected = state.messages
     else:
         expected = state._rest().get("num_subjects", _UNKNOWN if state.messages else 0)
     return InitialValues(state.last_seq, expected, every_revision)
+
+
+async def _subjects_at(
+    js: JetStreamContext, stream: str, subject: str
+) -> tuple[api.StreamState, dict[str, int]]:
+    """Returns the state of a stream, and the subjects that a consumer of this one delivers, each
+    with the number of its messages."""
+    info = await js.stream_info(stream, subjects_filter=subject)
+    subjects = info.state.subjects or {}
+    if any("*" in token and token != "*" for token in subject.split(".")):
+        # No wildcard, but the list of subjects takes it for one.
+        subjects = {name: count for name, count in subjects.items() if _covers(subject, name)}
+    return info.state, subjects
+
+
+def _covers(pattern: str, subject: str) -> bool:
+    """Whether a subject, perhaps with wildcards, covers another one."""
+    tokens = subject.split(".")
+    wanted = pattern.split(".")
+    if wanted[-1] == ">":
+        wanted.pop()
+        if len(tokens) <= len(wanted):
+            return False
+        del tokens[len(wanted) :]
+    return len(tokens) == len(wanted) and all(
+        want in ("*", token) for want, token in zip(wanted, tokens, strict=True)
+    )
 
 
 class InitialFeed(Feed):
@@ -80,7 +112,7 @@ class InitialFeed(Feed):
         """Looks what the stream has; false if the server doesn't tell."""
         sub = self._sub
         try:
-            info = await sub._js.stream_info(sub._stream, subjects_filter=sub._jsi.filter_subject)
+            state, subjects = await _subjects_at(sub._js, sub._stream, sub._jsi.filter_subject)
         except NotFoundError:
             raise
         except (APIError, errors.TimeoutError) as error:
@@ -91,5 +123,5 @@ class InitialFeed(Feed):
             if sub._core.stopped:
                 return False
             raise
-        self._initial.expect(info.state.subjects or {}, info.state.last_seq)
+        self._initial.expect(subjects, state.last_seq)
         return True

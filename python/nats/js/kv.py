@@ -442,9 +442,7 @@ class KeyValue:
         watcher = KeyValue.KeyWatcher(self)
         subject = f"{self._pre}{keys}"
         # Before the consumer delivers anything.
-        initial = await count_initial_values(
-            self._js, self._stream, subject, include_history, whole=keys == ">"
-        )
+        initial = await count_initial_values(self._js, self._stream, subject, include_history)
         sub = await self._js.subscribe(
             subject,
             stream=self._stream,
@@ -453,8 +451,6 @@ class KeyValue:
             headers_only=meta_only,
             inactive_threshold=inactive_threshold or _INACTIVE_THRESHOLD,
         )
-        feed = EntryFeed(
-            sub._core, KeyValue.Entry, self._name, len(self._pre), ignore_deletes, initial
-        )
+        feed = EntryFeed(sub._core, KeyValue.Entry, self._name, self._pre, ignore_deletes, initial)
         watcher._start(sub, feed, initial)
         return watcher
