@@ -28,10 +28,19 @@ class Error(Exception):
 
 
 class TimeoutError(Error, asyncio.TimeoutError):
-    """An operation took longer than its timeout."""
+    """An operation took longer than its timeout.
+
+    ``details`` says what JetStream was asked for; the text ends with it.
+    """
+
+    # Not in `vars()`: an error made without arguments is like nats-py's.
+    details = ""
+
+    def _text(self) -> str:
+        return "nats: timeout"
 
     def __str__(self) -> str:
-        return "nats: timeout"
+        return f"{self._text()} ({self.details})" if self.details else self._text()
 
 
 class NoRespondersError(Error):

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from conftest import Connect
+from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.client import JetStreamContext
@@ -182,6 +183,42 @@ async def test_consumers(js_server: Server, connect: Connect) -> None:
             f"nats: ServiceUnavailableError: code=503 ({consumer}: nobody answers: is the stream "
             "or consumer there, and JetStream enabled?)"
         )
+
+
+async def test_timeouts(js_server: Server, connect: Connect) -> None:
+    nc = await connect()
+    js = nc.jetstream(timeout=0.05)
+    begun = nc.jetstream()
+    await begun.add_stream(name="S", subjects=["s"], storage="memory", allow_direct=True)
+    kv, indirect = [
+        await nc.jetstream().create_key_value(bucket=bucket, direct=direct)
+        for bucket, direct in (("B", True), ("C", False))
+    ]
+    pull = await begun.pull_subscribe("s", "d")
+    answers: dict[str, Callable[[], Awaitable[object]]] = {
+        "no answer to $JS.API.STREAM.INFO.S": lambda: js.stream_info("S"),
+        "no answer to $JS.API.CONSUMER.INFO.S.d": lambda: js.consumer_info("S", "d"),
+        "no answer to $JS.API.STREAM.MSG.GET.S": lambda: js.get_msg("S", 1),
+        "no answer to $JS.API.DIRECT.GET.S": lambda: js.get_msg("S", 1, direct=True),
+        "no answer to $JS.API.DIRECT.GET.KV_B.$KV.B.k": lambda: kv.get("k"),
+        "no answer to $JS.API.STREAM.MSG.GET.KV_C": lambda: indirect.get("k"),
+        "published to 's'": lambda: js.publish("s"),
+        "consumer 'd' of stream 'S'": lambda: pull.fetch(timeout=0.05),
+    }
+    with pytest.raises(errors.FetchTimeoutError) as caught:
+        await pull.fetch(timeout=1, heartbeat=0.1)
+    assert str(caught.value) == "nats: fetch timeout (consumer 'd' of stream 'S')"
+    kv._js._timeout = indirect._js._timeout = 0.05
+    js_server.pause()
+    try:
+        for details, ask in answers.items():
+            with pytest.raises(core_errors.TimeoutError) as late:
+                await within(ask())
+            assert type(late.value) is core_errors.TimeoutError
+            assert str(late.value) == f"nats: timeout ({details})"
+    finally:
+        js_server.resume()
+    assert str(core_errors.TimeoutError()) == "nats: timeout"
 
 
 # Key-value

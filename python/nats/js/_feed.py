@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Optional
 
 from nats import errors
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError, NotFoundError, concerning
 
 if TYPE_CHECKING:
     from .client import JetStreamContext
@@ -87,10 +87,16 @@ class Feed:
         if last.seq is None or last.seq <= core.stream_seq:
             return True
         # Not delivered yet, or lost on the way: a new consumer settles that.
-        self._doubt(errors.TimeoutError())
+        self._doubt(self._is_missing())
         if core.pending_msgs == 0:
             await self.renew()
         return False
+
+    def _is_missing(self) -> errors.TimeoutError:
+        """What the stream has isn't delivered."""
+        sub = self._sub
+        details = f"stream {sub._stream!r}: not all of {sub._jsi.filter_subject!r} is delivered"
+        return concerning(errors.TimeoutError(), details)
 
     def _doubt(self, error: Exception) -> None:
         """An answer has settled nothing; once too often it raises the error."""

@@ -103,7 +103,7 @@ class InitialFeed(Feed):
         if not await self._look() or self._initial.is_complete:
             return self._initial.is_complete
         # Not delivered yet, or lost on the way: a new consumer settles that.
-        self._doubt(errors.TimeoutError())
+        self._doubt(self._is_missing())
         if self._sub._core.pending_msgs == 0:
             await self.renew()
         return False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from nats._core import AckWindow, Connection
 from nats.aio._waits import outcome
-from nats.errors import NoRespondersError
+from nats.errors import NoRespondersError, TimeoutError
 from nats.js import api
 from nats.js.errors import Error, NoStreamResponseError, TooManyStalledMsgsError, concerning
 from nats.js.manager import JetStreamManager
@@ -83,7 +83,7 @@ class Publishing(JetStreamManager):
                 return parse_ack_message(msg)
             except NoRespondersError:
                 raise no_stream(repr(subject)) from None
-            except Error as error:
+            except (Error, TimeoutError) as error:
                 raise _about(error, subject) from None
         future, token, room = core.request_ack(subject, payload, headers, timeout)
         try:
@@ -92,7 +92,7 @@ class Publishing(JetStreamManager):
             ack: api.PubAck = await future
         except BaseException as error:
             core.forget_request(token)
-            if isinstance(error, Error):
+            if isinstance(error, (Error, TimeoutError)):
                 _about(error, subject)
             raise
         return ack
@@ -202,7 +202,7 @@ class Publishing(JetStreamManager):
         await done
 
 
-def _about(error: Error, subject: str) -> Error:
+def _about(error: Error | TimeoutError, subject: str) -> Error | TimeoutError:
     """Adds to what the core or the server says what only the caller knows."""
     if isinstance(error, NoStreamResponseError):
         return concerning(error, no_stream(repr(subject)).details)

@@ -201,7 +201,8 @@ class PullSubscription:
                 elif kind == "refused":
                     self._refuse(value)
                 else:
-                    raise FetchTimeoutError if value else errors.TimeoutError
+                    error = FetchTimeoutError() if value else errors.TimeoutError()
+                    raise concerning(error, self._about())
         finally:
             fetch.end()
 
@@ -232,8 +233,10 @@ class PullSubscription:
             APIError.from_msg(msg)
         except APIError as error:
             hint = f": {error.details}" if error.details else ""
-            details = f"consumer {self._consumer!r} of stream {self._stream!r}{hint}"
-            raise concerning(error, details) from None
+            raise concerning(error, f"{self._about()}{hint}") from None
+
+    def _about(self) -> str:
+        return f"consumer {self._consumer!r} of stream {self._stream!r}"
 
     def _reply_subject(self, token: int) -> str:
         """Where the server answers the request with this token."""

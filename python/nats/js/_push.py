@@ -19,6 +19,7 @@ from nats.js.errors import (
     ConsumerNotActiveError,
     ConsumerSequenceMismatchError,
     NotFoundError,
+    concerning,
 )
 
 from ._consumer import SubscriptionConsumer, create_ephemeral, is_named
@@ -303,7 +304,8 @@ class PushState(SubscriptionConsumer):
                 return
             except Exception as error:
                 if isinstance(error, asyncio.TimeoutError):
-                    error = errors.TimeoutError()
+                    details = f"no consumer of stream {self._stream!r} has been made"
+                    error = concerning(errors.TimeoutError(), details)
                 if self._sub._core.stopped:
                     return
                 if repr(error) != reported or pause >= max_pause:

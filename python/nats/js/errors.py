@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
 
-_E = TypeVar("_E", bound="Error")
+_E = TypeVar("_E", bound="Error | nats.errors.TimeoutError")
 
 
 class Error(nats.errors.Error):
@@ -169,7 +169,7 @@ class TooManyStalledMsgsError(Error):
 class FetchTimeoutError(nats.errors.TimeoutError):
     """No message came in time."""
 
-    def __str__(self) -> str:
+    def _text(self) -> str:
         return "nats: fetch timeout"
 
 

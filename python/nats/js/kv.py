@@ -214,8 +214,10 @@ class KeyValue:
             if room is not None:
                 await nc._send_within(nc._wait_for_room(room), future)
             found: KeyValue.Entry | Msg = await future
-        except BaseException:
+        except BaseException as error:
             core.forget_request(token)
+            if isinstance(error, TimeoutError):
+                concerning(error, f"no answer to {request}")
             raise
         return found
 

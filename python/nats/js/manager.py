@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, Iterable, List, Optional
 
 from nats.aio._types import NATS_HDR_LINE, NATS_HDR_LINE_SIZE, NO_RESPONDERS_STATUS
-from nats.errors import NoRespondersError
+from nats.errors import NoRespondersError, TimeoutError
 from nats.js import api
 from nats.js.errors import (
     APIError,
@@ -384,7 +384,7 @@ class JetStreamManager:
             if subject and seq is None:
                 # In the subject, so that permissions can depend on it.
                 target, payload = f"{target}.{subject}", b""
-            msg = await self._nc.request(target, payload, timeout=self._timeout)
+            msg = await self._ask(target, payload, self._timeout)
             try:
                 return self._lift_msg_to_raw_msg(msg)
             except APIError as error:
@@ -444,6 +444,13 @@ class JetStreamManager:
         """Reads the last message with a subject, see :meth:`get_msg`."""
         return await self.get_msg(stream_name, subject=subject, direct=direct)
 
+    async def _ask(self, subject: str, payload: bytes, timeout: float) -> Msg:
+        try:
+            return await self._nc.request(subject, payload, timeout=timeout)
+        except TimeoutError as error:
+            concerning(error, f"no answer to {subject}")
+            raise
+
     async def _api_request(
         self,
         req_subject: str,
@@ -451,7 +458,7 @@ class JetStreamManager:
         timeout: float = 5,
     ) -> Dict[str, Any]:
         try:
-            msg = await self._nc.request(req_subject, req, timeout=timeout)
+            msg = await self._ask(req_subject, req, timeout)
         except NoRespondersError:
             raise _unavailable(req_subject) from None
         try:
