@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 from dataclasses import dataclass, fields, replace
 from typing import Any, Dict, Optional, TypeVar, cast
@@ -14,6 +15,13 @@ _MICROSECOND_DIGITS = 6
 _DIGITS = "0123456789"
 
 _B = TypeVar("_B", bound="Base")
+
+
+class _Attributes(Dict[str, Any]):
+    """What is in `vars()`, and beside it what attributes can't hold of the JSON that an object was
+    made from."""
+
+    rest: Dict[str, Any]
 
 
 @dataclass
@@ -28,9 +36,16 @@ class Base:
     look the same whatever else was said.
     """
 
-    # What the attributes can't hold of the JSON that the object was made from. A slot, as what is
-    # in `vars()` would be taken for an attribute.
-    __slots__ = ("__dict__", "__weakref__", "_received")
+    def __getstate__(self) -> Dict[str, Any]:
+        rest = self._rest()
+        return {**vars(self), "_received": rest} if rest else dict(vars(self))
+
+    def __setstate__(self, state: Dict[str, Any]) -> None:
+        attributes = dict(state)
+        rest = attributes.pop("_received", None)
+        vars(self).update(attributes)
+        if rest:
+            self._receive(rest)
 
     @staticmethod
     def _convert(resp: Dict[str, Any], field: str, type: type[Base]) -> None:
@@ -104,12 +119,14 @@ class Base:
             if isinstance(value, datetime.datetime):
                 # The server's nanoseconds.
                 converted[name] = resp[name]
-        made._receive(converted)
+        if converted:
+            made._receive(converted)
         return made
 
     def _receive(self, rest: Dict[str, Any]) -> None:
-        if rest:
-            self._received: Dict[str, Any] = rest
+        attributes = _Attributes(vars(self))
+        attributes.rest = rest
+        self.__dict__ = attributes
 
     def evolve(self: _B, **params: Any) -> _B:
         """Returns a copy with other values for some attributes.
@@ -117,12 +134,15 @@ class Base:
         :raises TypeError: there is no such attribute.
         """
         evolved = replace(self, **params)
-        evolved._receive(dict(self._rest()))
+        rest = self._rest()
+        if rest:
+            evolved._receive(copy.deepcopy(rest))
         return evolved
 
     def _rest(self) -> Dict[str, Any]:
         """What the attributes can't hold of the JSON that this was made from."""
-        return getattr(self, "_received", {})
+        rest: Dict[str, Any] = getattr(vars(self), "rest", {})
+        return rest
 
     def _time_to_send(self, field: str) -> Optional[str]:
         """Returns a time as RFC 3339 text: the server's own, to the nanosecond, unless it has
