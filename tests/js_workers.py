@@ -276,7 +276,11 @@ class Puller(Durable):
         batch = 1 if self.calls % 3 == 1 else 10
         heartbeat = FETCH_HEARTBEAT if self.calls % 3 == 0 else None
         call = self.sub.fetch(batch, timeout=FETCH_TIMEOUT, heartbeat=heartbeat)
-        for msg in await self.attempt(call, FETCH_TIMEOUT) or []:
+        before = len(self.outages)
+        msgs = await self.attempt(call, FETCH_TIMEOUT) or []
+        for outage in self.outages[before:]:
+            assert not isinstance(outage, ServiceUnavailableError), "the consumer is there"
+        for msg in msgs:
             self.note(msg)
             await self.attempt(msg.ack())
 
@@ -357,10 +361,9 @@ async def stored_in(js: Any, stream: str) -> dict[int, tuple[str, bytes]]:
     while len(stored) < info.state.messages:
         try:
             messages = await sub.fetch(500, timeout=TIMEOUT)
-        except ServiceUnavailableError:
+        except errors.TimeoutError:
             # In a cluster that has lost a server, the new consumer may have no leader yet.
             assert time.monotonic() < deadline, f"no consumer of {stream} answers"
-            await asyncio.sleep(0.1)
             continue
         for msg in messages:
             stored[msg.metadata.sequence.stream] = (msg.subject, msg.data)
