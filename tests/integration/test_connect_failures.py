@@ -304,3 +304,23 @@ async def test_two_servers_may_refuse_once_each() -> None:
         nc = await within(nats.connect([one.url, two.url], token="t", **EAGER, **events.callbacks))
         assert len(events.errors) == 2
         await nc.close()
+
+
+@pytest.mark.parametrize("kind", [OSError, errors.Error, asyncio.TimeoutError, KeyError])
+async def test_what_error_cb_raises_is_raised(
+    server: Server, closed_port: int, kind: type[Exception]
+) -> None:
+    """It is no failure of a server."""
+    told: list[Exception] = []
+
+    async def error_cb(error: Exception) -> None:
+        told.append(error)
+        raise kind("my own")
+
+    with pytest.raises(kind, match="my own"):
+        await within(
+            nats.connect(
+                [url_of(closed_port), server.url], error_cb=error_cb, dont_randomize=True, **EAGER
+            )
+        )
+    assert [type(error) for error in told] == [ConnectionRefusedError]

@@ -41,23 +41,22 @@ class Connecting(Lifecycle):
         self._attempts.clear()
         while True:
             try:
+                # It tells of its failures itself.
                 await self._select_next_server()
+            except errors.NoServersError as error:
+                self._err = error
+                raise
+            try:
                 await self._process_connect_init()
                 self._native().release(self._subscribe_commands())
                 self._has_connected("connected")
                 self._start_tasks()
                 self._tell_consumers()
                 return
-            except errors.NoServersError as error:
-                self._err = error
-                raise
             except (errors.ConnectionClosedError, errors.InvalidUserCredentialsError):
                 # Another attempt would not help.
                 raise
             except (OSError, errors.Error, asyncio.TimeoutError) as error:
-                if error is self._err:
-                    # Told of already, where the last server couldn't be reached.
-                    raise
                 await self._first_attempt_failed(self._current_server, error, is_answer=True)
                 self._check_not_shut_down()
                 if goes_on:
@@ -337,6 +336,7 @@ class Connecting(Lifecycle):
             if kind == wanted:
                 return
             if kind == "err":
+                # In the server's own words, as in nats-py: programs look for them.
                 raise errors.Error(f"nats: {value}")
             if kind == "ended":
                 raise value
