@@ -63,7 +63,9 @@ class HttpProxy:
         method, target, _ = head.split(b" ", 2)
         assert method == b"CONNECT"
         host, _, port = target.decode().rpartition(":")
-        far_reader, far_writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        # Names of other machines, too, are those of this one.
+        assert host in ("127.0.0.1", "localhost") or host.endswith(".example")
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", int(port))
         writer.write(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
         try:
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))

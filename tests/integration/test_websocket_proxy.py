@@ -8,12 +8,14 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import ParseResult, urlparse
 
 import nats
 import pytest
 from conftest import Connect
 from http_proxy import HttpProxy
 from nats import errors
+from nats.aio._http_proxy import proxy_of
 from nats.embedded import Server
 from tls import make_certificates, round_trip
 from waiting import EAGER, Events, within
@@ -39,12 +41,13 @@ def plain() -> Iterator[Server]:
         yield server
 
 
-def url_of(server: Server) -> str:
-    return server.listeners["websocket"][0]
+def url_of(server: Server, host: str = "127.0.0.1") -> str:
+    return server.listeners["websocket"][0].replace("127.0.0.1", host)
 
 
-def target_of(server: Server) -> bytes:
-    return url_of(server).partition("://")[2].encode()
+def elsewhere(server: Server) -> str:
+    """The server's URL under a name that only the proxy knows."""
+    return url_of(server, "nats.example")
 
 
 @pytest.mark.parametrize("how", ["option", "without scheme", "HTTP_PROXY", "all_proxy", "WS_PROXY"])
@@ -59,11 +62,11 @@ async def test_a_plain_connection(
             options["ws_proxy"] = proxy.url.partition("://")[2]
         else:
             environment.setenv(how, proxy.url)
-        nc = await connect(url_of(plain), **options)
+        nc = await connect(elsewhere(plain), **options)
         await round_trip(nc)
         await round_trip(nc, bytes(500_000))
         (request,) = proxy.requests
-        target = target_of(plain)
+        target = elsewhere(plain).partition("://")[2].encode()
         assert request == b"CONNECT %b HTTP/1.1\r\nHost: %b\r\n\r\n" % (target, target)
         await nc.close()
 
@@ -74,18 +77,18 @@ async def test_a_secure_connection(
 ) -> None:
     """The proxy carries TLS between the server and us, whose certificate is verified."""
     certificates = make_certificates(tmp_path)
-    chain, key = certificates.issue("server", "localhost")
+    chain, key = certificates.issue("server", "nats.example")
     config = f"""websocket {{
         host: "127.0.0.1", port: -1, tls {{ cert_file: "{chain}", key_file: "{key}" }}
     }}"""
     async with Server(config=config) as server, HttpProxy() as proxy:
-        url = f"wss://localhost:{url_of(server).rpartition(':')[2]}"
+        url = elsewhere(server).replace("ws://", "wss://")
         options: dict[str, Any] = {"ws_proxy": proxy.url} if how == "option" else {}
         if how != "option":
             environment.setenv(how, proxy.url)
         nc = await connect(url, tls=certificates.context(), **options)
         await round_trip(nc, bytes(500_000))
-        assert proxy.requests[0].startswith(b"CONNECT localhost:")
+        assert proxy.requests[0].startswith(b"CONNECT nats.example:")
         with pytest.raises(OSError, match="certificate verify failed"):
             await within(nats.connect(url, allow_reconnect=False, **options))
         await nc.close()
@@ -113,17 +116,49 @@ async def test_user_and_password(plain: Server, connect: Connect) -> None:
         await nc.close()
 
 
-@pytest.mark.parametrize("how", ["NO_PROXY", "empty option", "TCP"])
-async def test_what_takes_no_proxy(
-    plain: Server, connect: Connect, environment: pytest.MonkeyPatch, how: str
+def environments_proxy(url: str) -> ParseResult | None:
+    uri = urlparse(url)
+    return proxy_of(uri, uri.port or 80, None)
+
+
+def test_no_proxy(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    environment.setenv("NO_PROXY", "example.org,nats.example:90")
+    assert environments_proxy("ws://nats.example:80") == urlparse("http://127.0.0.1:1")
+    assert environments_proxy("ws://nats.example:90") is None
+    assert environments_proxy("ws://nats.example.org:80") is None
+    assert proxy_of(urlparse("ws://nats.example:80"), 80, "") is None
+
+
+async def test_tcp_takes_none(
+    plain: Server, connect: Connect, environment: pytest.MonkeyPatch
 ) -> None:
     async with HttpProxy() as proxy:
         environment.setenv("HTTP_PROXY", proxy.url)
-        options = {"ws_proxy": ""} if how == "empty option" else {}
-        if how == "NO_PROXY":
-            environment.setenv("NO_PROXY", "example.org,127.0.0.1")
-        await round_trip(await connect(plain.url if how == "TCP" else url_of(plain), **options))
+        environment.setenv("ALL_PROXY", proxy.url)
+        await round_trip(await connect(plain.url, ws_proxy=proxy.url))
         assert proxy.requests == []
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+async def test_this_machine_takes_none_of_the_environment(
+    plain: Server, connect: Connect, environment: pytest.MonkeyPatch, host: str
+) -> None:
+    async with HttpProxy() as proxy:
+        for name in ("http_proxy", "ALL_PROXY", "WS_PROXY"):
+            environment.setenv(name, proxy.url)
+        await round_trip(await connect(url_of(plain, host)))
+        assert proxy.requests == []
+        await round_trip(await connect(url_of(plain), ws_proxy=proxy.url))
+        assert len(proxy.requests) == 1
+
+
+def test_what_this_machine_is(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    for host in ("127.9.9.9", "[::1]", "localhost", "LocalHost."):
+        assert environments_proxy(f"ws://{host}:80") is None
+    for host in ("128.0.0.1", "[2001:db8::1]", "localhost.example", "nats.example"):
+        assert environments_proxy(f"ws://{host}:80") is not None
 
 
 @pytest.mark.parametrize(
@@ -173,15 +208,12 @@ async def test_what_is_no_proxy(plain: Server, bad: str) -> None:
         await within(nats.connect(url_of(plain), ws_proxy=bad))
 
 
-async def test_another_kind_of_proxy_in_the_environment(
-    plain: Server,
-    connect: Connect,
-    environment: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
+def test_another_kind_of_proxy_in_the_environment(
+    environment: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It is meant for other programs; the log tells that it isn't used."""
     environment.setenv("ALL_PROXY", "socks5://joe:s3cr3t@127.0.0.1:1")
     caplog.set_level(logging.WARNING, "nats")
-    await round_trip(await connect(url_of(plain)))
+    assert environments_proxy("ws://nats.example:80") is None
     assert "socks5:// isn't" in caplog.text
     assert "s3cr3t" not in caplog.text

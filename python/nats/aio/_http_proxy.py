@@ -23,7 +23,8 @@ def proxy_of(uri: ParseResult, port: int, given: Optional[str]) -> Optional[Pars
 
     :param given: the option ``ws_proxy``: a URL, empty for none, `None` for what the environment
         says (``WS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``; for ``wss`` ``WSS_PROXY``,
-        ``HTTPS_PROXY``).
+        ``HTTPS_PROXY``), but none for this machine: another one is nearly always meant, and
+        environments forget `NO_PROXY`.
     :raises ValueError: the URL that is given isn't one of an HTTP proxy.
     """
     if given is not None:
@@ -33,6 +34,8 @@ def proxy_of(uri: ParseResult, port: int, given: Optional[str]) -> Optional[Pars
 
     known = getproxies()
     host = uri.hostname or ""
+    if _is_loopback(host):
+        return None
     names = ("wss", "https", "all") if uri.scheme == "wss" else ("ws", "http", "all")
     url = next((known[name] for name in names if known.get(name)), None)
     if url is None or proxy_bypass(host) or proxy_bypass(f"{host}:{port}"):
@@ -42,6 +45,15 @@ def proxy_of(uri: ParseResult, port: int, given: Optional[str]) -> Optional[Pars
     except ValueError as error:
         logger.warning("nats: a proxy of the environment isn't used: %s", reason_of(error))
         return None
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.rstrip(".") == "localhost"
 
 
 def parse_proxy(url: str) -> ParseResult:

@@ -215,7 +215,7 @@ class Client(
             the environment.
         :param ws_proxy: ``http://user:password@host:port`` of a proxy for WebSocket connections;
             empty for none. By default what ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and
-            ``NO_PROXY`` in the environment say.
+            ``NO_PROXY`` in the environment say, but none for this machine.
         :raises nats.errors.NoServersError: no attempt succeeded; its ``failures`` say why.
         :raises nats.errors.SecureConnWantedError: a server has no TLS although ``tls``,
             ``tls_handshake_first`` or a ``tls://`` URL asks for it; without reconnecting, as is
