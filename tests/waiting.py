@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -75,3 +76,21 @@ class Events:
             self.names.append(name)
 
         return callback
+
+
+@contextlib.asynccontextmanager
+async def disconnected(connect: Callable[..., Awaitable[Any]]) -> AsyncIterator[Any]:
+    """A client that has lost its connection, and has another one after the block."""
+    lost, go_on, events = asyncio.Event(), asyncio.Event(), Events()
+
+    async def hold() -> None:
+        lost.set()
+        await go_on.wait()
+
+    nc = await connect(**{**events.callbacks, "disconnected_cb": hold}, **EAGER)
+    await nc.force_reconnect()
+    await within(lost.wait())
+    yield nc
+    go_on.set()
+    await events.wait("reconnected")
+    await within(nc.flush())

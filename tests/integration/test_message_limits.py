@@ -12,7 +12,7 @@ import pytest
 from conftest import Connect
 from fake_server import FakeConnection, FakeServer
 from nats.embedded import Server
-from waiting import EAGER, Events, eventually, within
+from waiting import EAGER, disconnected, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -157,21 +157,9 @@ async def test_a_limit_below_what_came_before_a_reconnect(site: Site) -> None:
 async def test_a_limited_subscription_made_while_disconnected(
     connect: Connect, server: Server
 ) -> None:
-    lost, go_on = asyncio.Event(), asyncio.Event()
-    events = Events()
-
-    async def disconnected() -> None:
-        lost.set()
-        await go_on.wait()
-
-    nc = await connect(**{**events.callbacks, "disconnected_cb": disconnected}, **EAGER)
+    async with disconnected(connect) as nc:
+        sub = await nc.subscribe("jobs", "workers", max_msgs=5)
     site = Site(nc, await connect(), await connect())
-    await nc.force_reconnect()
-    await within(lost.wait())
-    sub = await nc.subscribe("jobs", "workers", max_msgs=5)
-    go_on.set()
-    await events.wait("reconnected")
-    await within(nc.flush())
     await site.join()
     await site.publish(100)
     assert (sub.delivered, site.other.delivered) == (5, 95)

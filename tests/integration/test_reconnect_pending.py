@@ -14,7 +14,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
 from scripted import TIMEOUT, admit, subscribed
-from waiting import EAGER, Events, eventually, within
+from waiting import EAGER, Events, disconnected, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -169,24 +169,12 @@ async def test_ending_a_subscription_before_and_after_a_connection_was_lost(
 async def test_a_group_member_that_left_meanwhile_gets_nothing(
     server: Server, connect: Connect
 ) -> None:
-    lost, go_on = asyncio.Event(), asyncio.Event()
-    events = Events()
-
-    async def disconnected() -> None:
-        lost.set()
-        await go_on.wait()
-
-    nc = await connect(**{**events.callbacks, "disconnected_cb": disconnected}, **EAGER)
     other, sender = await connect(), await connect()
     worker = await other.subscribe("jobs", queue="workers")
     await within(other.flush())
-    await nc.force_reconnect()
-    await within(lost.wait())
-    member = await nc.subscribe("jobs", queue="workers")
-    await member.unsubscribe()
-    go_on.set()
-    await events.wait("reconnected")
-    await within(nc.flush())
+    async with disconnected(connect) as nc:
+        member = await nc.subscribe("jobs", queue="workers")
+        await member.unsubscribe()
     for number in range(100):
         await sender.publish("jobs", b"%d" % number)
     await within(sender.flush())
