@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from types import TracebackType
 
+from proxy import Proxy
+
 
 class HttpProxy:
     """Listens on a free port of 127.0.0.1."""
@@ -65,16 +67,5 @@ class HttpProxy:
         host, _, port = target.decode().rpartition(":")
         # Names of other machines, too, are those of this one.
         assert host in ("127.0.0.1", "localhost") or host.endswith(".example")
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", int(port))
         writer.write(b"HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n")
-        try:
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
-        finally:
-            far_writer.transport.abort()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(65536):
-        writer.write(data)
-        await writer.drain()
-    writer.close()
+        await Proxy(f"nats://127.0.0.1:{port}").carry(reader, writer)

@@ -101,7 +101,7 @@ class Proxy:
             _reset(transport)
 
     async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_server(self._accept, self.host, self.port)
+        self._server = await asyncio.start_server(self.carry, self.host, self.port)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
@@ -120,7 +120,8 @@ class Proxy:
         # The transports report their end through the loop.
         await asyncio.sleep(0)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Forward what a client sends to the server, and back, until either end closes."""
         self.accepted += 1
         number = self.accepted
         if self.forget_next > 0:
