@@ -93,8 +93,17 @@ async def test_a_real_server_without_tls(server: Server, context: ssl.SSLContext
     options = {"tls": context} if how == "tls" else {}
     with pytest.raises(errors.SecureConnWantedError):
         await nats.connect(local(server, "tls" if how == "url" else "nats"), **options, **ONCE)
-    with pytest.raises(ssl.SSLError):
-        await nats.connect(local(server), tls=context, tls_handshake_first=True, **ONCE)
+
+
+async def test_a_real_server_that_greets_first(server: Server, context: ssl.SSLContext) -> None:
+    """It doesn't become another one by being asked again."""
+    events = Events()
+    options: dict[str, Any] = {"tls": context, "tls_handshake_first": True, **events.callbacks}
+    with pytest.raises(ssl.SSLError, match=r"in the clear.*handshake_first") as refused:
+        await within(nats.connect(local(server), max_reconnect_attempts=-1, **options))
+    assert refused.value.reason == "WRONG_VERSION_NUMBER"
+    assert events.errors == [refused.value]
+    assert f":{server.port} " in str(refused.value)
 
 
 @pytest.mark.parametrize("how", ["url", "tls", "first", "server"])

@@ -11,6 +11,7 @@ from typing import Any
 from nats import errors
 
 from ._servers import Srv, address_of
+from ._tls import NoHandshakeFirst
 
 # What a server says of credentials that it doesn't take, or not any more.
 _REFUSALS = ("authorization violation", "authentication expired", "authentication revoked")
@@ -123,5 +124,5 @@ def is_beyond_retry(error: Exception) -> bool:
 
     So it has where a certificate can't be trusted, which is a `ValueError`, too.
     """
-    kinds = (ValueError, TypeError, errors.SecureConnWantedError)
+    kinds = (ValueError, TypeError, errors.SecureConnWantedError, NoHandshakeFirst)
     return isinstance(error, kinds) or is_unreadable_file(error)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
-from typing import TYPE_CHECKING, Any, ClassVar, Optional
+from typing import Any, ClassVar, Optional
 
 from nats import errors
 from nats._texts import reason_of
@@ -16,11 +17,9 @@ from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle
 from ._options import connect_command, credentials_for
 from ._reports import connection_log, contained, default_error_callback, logger
 from ._servers import WEBSOCKET, Srv, address_of
+from ._tls import NoHandshakeFirst
 from ._types import PING_PROTO
 from ._waits import within
-
-if TYPE_CHECKING:
-    import ssl
 
 
 class Connecting(Lifecycle):
@@ -284,7 +283,12 @@ class Connecting(Lifecycle):
         # A WebSocket is secure from its first byte on, or not at all.
         is_settled = server.uri.scheme in WEBSOCKET
         if not is_settled and self.options["tls_handshake_first"]:
-            await self._start_tls(server)
+            try:
+                await self._start_tls(server)
+            except ssl.SSLError as error:
+                if error.reason != "WRONG_VERSION_NUMBER":
+                    raise
+                raise _without_handshake(server, error) from None
             is_settled = True
         self._server_info = await self._read_info()
         if not is_settled and self._wants_tls(server, self._server_info):
@@ -340,6 +344,16 @@ class Connecting(Lifecycle):
                 raise errors.Error(f"nats: {value}")
             if kind == "ended":
                 raise value
+
+
+def _without_handshake(server: Srv, error: ssl.SSLError) -> NoHandshakeFirst:
+    told = NoHandshakeFirst(
+        error.errno,
+        f"{address_of(server.uri)} begins in the clear, not with TLS as tls_handshake_first wants "
+        "it. Leave that out, or set handshake_first in the server's tls block",
+    )
+    told.reason = error.reason
+    return told
 
 
 def _without_tls(server: Srv, what: str, remedy: str) -> errors.SecureConnWantedError:

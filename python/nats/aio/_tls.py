@@ -7,6 +7,10 @@ import ssl
 from typing import Any
 
 
+class NoHandshakeFirst(ssl.SSLError):
+    """A server begins in the clear where `tls_handshake_first` wants TLS."""
+
+
 def check_tls_option(tls: Any) -> None:
     """
     :raises TypeError: what is given as the option ``tls`` is no context and no path.
