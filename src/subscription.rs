@@ -251,7 +251,7 @@ impl SubscriptionCore {
         };
         lock(&self.consumer.waiters)
             .push_back(Waiter { future: future.clone().unbind(), deadline });
-        match self.begin_to_wait(py) {
+        match self.begin_to_wait(py).and_then(|()| calls::check_signals(py)) {
             Ok(()) => Ok(future),
             Err(error) => {
                 // The caller doesn't get to know of its future.

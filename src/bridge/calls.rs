@@ -150,6 +150,18 @@ pub fn report(error: PyErr, context: &Bound<'_, PyAny>) {
     guarded(|| unsafe { report(context.as_ptr()) });
 }
 
+/// Runs the handlers of signals that have come, whose exception it returns: where it can still be
+/// undone what Python code doesn't get to know of if they run right after the return to it.
+pub fn check_signals(py: Python<'_>) -> PyResult<()> {
+    let check = unwinding!(ffi::PyErr_CheckSignals, fn() -> std::ffi::c_int);
+    // SAFETY: the GIL is held. An exception is set unless the outcome is zero.
+    #[allow(unsafe_code)]
+    match guarded(|| unsafe { check() }) {
+        0 => Ok(()),
+        _ => Err(PyErr::fetch(py)),
+    }
+}
+
 /// How far a coroutine got in [`send`].
 pub enum Sent<'py> {
     Returned,

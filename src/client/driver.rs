@@ -18,6 +18,9 @@ use crate::connection::{Event, Link, LinkEnd, link, lock};
 use crate::errors;
 use crate::protocol::{Parser, ServerOp};
 
+/// Bytes that a transport is given at once. More in one piece is copied while it waits, and lost
+/// with the connection; the rest stays pending.
+const PIECE: usize = 32 * 1024;
 /// Traffic is light when so many rings of the doorbell in a row…
 const CALM_RINGS: u32 = 4;
 /// …have each brought no more than so many operations.
@@ -90,6 +93,7 @@ impl Connection {
             }
             Driver::Asyncio(_) => return Err(PyRuntimeError::new_err("no link expected")),
         }
+        this.uses_transport.store(false, Relaxed);
         if matches!(this.doorbell, Doorbell::Fd(_)) {
             this.watch(slf, &link)?;
         } else {
@@ -110,6 +114,7 @@ impl Connection {
                 *driver = Driver::Asyncio(Box::new(wire));
             }
         }
+        self.uses_transport.store(true, Relaxed);
         Ok(epoch)
     }
 
@@ -226,11 +231,7 @@ impl Connection {
         let this = slf.get();
         let shared = this.shared.get()?;
         match &mut *lock(&this.driver) {
-            // What is published until the next connection waits for that.
-            Driver::Asyncio(wire) if wire.serves(epoch) => {
-                wire.paused = true;
-                wire.ended = true;
-            }
+            Driver::Asyncio(wire) if wire.serves(epoch) => wire.ended = true,
             _ => return Ok(()),
         }
         shared.post(Event::Ended(epoch, end));
@@ -306,33 +307,76 @@ impl Connection {
         if link.take_back() { self.watch(slf, &link) } else { Ok(()) }
     }
 
-    /// Writes pending output as far as the socket takes it without blocking.
+    /// Has pending output written: as far as the socket takes it without blocking, or by the loop
+    /// where an asyncio transport carries it.
     ///
-    /// An asyncio transport belongs to the thread that runs the loop: others, and this one while
-    /// the loop doesn't run, leave the writing to the loop.
+    /// A transport belongs to the thread that runs the loop. It also takes what a signal handler
+    /// raises while it writes for the end of the connection, so that it is written to in a call by
+    /// the loop alone, where the program is not in the middle of anything.
     pub fn write_out(slf: &Bound<'_, Self>) -> PyResult<()> {
         let py = slf.py();
         let this = slf.get();
-        let shared = this.shared.get()?;
         if let Some(link) = this.link()? {
             link.write_now();
             return this.check_served(py, &link);
         }
-        let (transport, epoch) = match &*lock(&this.driver) {
-            Driver::Asyncio(wire) if !wire.paused => match &wire.transport {
-                Some(transport) => (transport.clone_ref(py), wire.epoch),
-                None => return Ok(()),
-            },
-            _ => return Ok(()),
-        };
         if !this.runs_here(py)? {
             return Self::arm_kick(slf, &this.event_loop.call_soon_threadsafe);
         }
-        if let Some(output) = shared.outbox.take(epoch) {
-            let output = PyBytes::new(py, &output);
-            calls::call_method1(transport.bind(py), intern!(py, "write"), (output,))?;
-            shared.notice_room();
+        // Even if that is due: a loop whose run has ended by an exception may have lost the call.
+        this.kick_armed.store(false, Relaxed);
+        Self::arm_kick(slf, &this.event_loop.call_soon)
+    }
+
+    /// Writes what is pending to the asyncio transport, if there is one, as long as it asks for
+    /// more.
+    pub(super) fn write_to_transport(slf: &Bound<'_, Self>) -> PyResult<()> {
+        let py = slf.py();
+        let this = slf.get();
+        let shared = this.shared.get()?;
+        while let Some((transport, epoch)) = this.open_transport(py)
+            && let Some(piece) = shared.outbox.take(epoch, PIECE, |piece| PyBytes::new(py, piece))
+        {
+            let transport = transport.bind(py);
+            let written = calls::call_method1(transport, intern!(py, "write"), (piece,));
+            if let Err(error) = written {
+                return this.fail_transport(slf, transport, epoch, error);
+            }
+        }
+        if shared.outbox.take_room_notice(shared.room_limit.load(Relaxed)) {
+            this.release_publishers(py)?;
         }
         Ok(())
+    }
+
+    /// The transport that takes output now, and its epoch. What is published after the end waits
+    /// for the next connection.
+    fn open_transport(&self, py: Python<'_>) -> Option<(Py<PyAny>, u64)> {
+        match &*lock(&self.driver) {
+            Driver::Asyncio(wire) if !wire.paused && !wire.ended => {
+                Some((wire.transport.as_ref()?.clone_ref(py), wire.epoch))
+            }
+            _ => None,
+        }
+    }
+
+    /// Writing has raised `error`: how much has been written is not known, so that nothing can
+    /// follow. Returns the error.
+    fn fail_transport(
+        &self,
+        slf: &Bound<'_, Self>,
+        transport: &Bound<'_, PyAny>,
+        epoch: u64,
+        error: PyErr,
+    ) -> PyResult<()> {
+        match &mut *lock(&self.driver) {
+            Driver::Asyncio(wire) if wire.serves(epoch) => wire.ended = true,
+            _ => return Err(error),
+        }
+        let text = format!("writing was interrupted: {error}");
+        let end = LinkEnd::Io(std::io::Error::other(text));
+        self.shared.get()?.post(Event::Ended(epoch, end));
+        let aborted = calls::call_method0(transport, intern!(slf.py(), "abort"));
+        Self::drain(slf).and(aborted.map(drop)).and(Err(error))
     }
 }

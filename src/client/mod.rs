@@ -99,6 +99,8 @@ pub struct Connection {
     skip_subject_validation: AtomicBool,
     /// A kick is due at the end of this turn of the loop.
     kick_armed: AtomicBool,
+    /// The driver's connection is an asyncio transport, which the loop alone writes to.
+    uses_transport: AtomicBool,
     pings_outstanding: AtomicU32,
     /// Rings of the doorbell in a row that have brought little.
     calm_rings: AtomicU32,
@@ -244,6 +246,7 @@ impl Connection {
             max_pending: AtomicI64::new(0),
             skip_subject_validation: AtomicBool::new(false),
             kick_armed: AtomicBool::new(false),
+            uses_transport: AtomicBool::new(false),
             pings_outstanding: AtomicU32::new(0),
             calm_rings: AtomicU32::new(0),
             control: Mutex::default(),

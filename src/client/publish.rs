@@ -18,6 +18,9 @@ use crate::protocol::{encode, headers, subject};
 
 /// Pending output of this size leaves without waiting for the turn of the loop to end.
 const KICK_AT: usize = 32 * 1024;
+/// Without a limit on pending output, publishers let the loop turn at this size where it has to
+/// write: what nats-py's limit is by default.
+const MOST_UNKICKED: usize = 2 * 1024 * 1024;
 /// The buffer that headers are encoded in is kept up to this size.
 const KEEP_HEADERS: usize = 64 * 1024;
 
@@ -118,9 +121,14 @@ impl Connection {
         Self::send_command(slf, |out| encode::unsubscribe(out, sid, limit))
     }
 
-    /// Writes pending output now, as far as the socket takes it without blocking.
+    /// Writes pending output now, as far as the socket takes it without blocking. For the loop to
+    /// call, and for who waits for the output to leave.
     fn kick(slf: &Bound<'_, Self>) -> PyResult<()> {
-        slf.get().kick_armed.store(false, Relaxed);
+        let this = slf.get();
+        this.kick_armed.store(false, Relaxed);
+        if this.uses_transport.load(Relaxed) && this.runs_here(slf.py())? {
+            return Self::write_to_transport(slf);
+        }
         Self::write_out(slf)
     }
 
@@ -259,11 +267,14 @@ impl Connection {
             if over_limit(0) && self.runs_here(py)? {
                 return Ok(Some(self.wait_for_room(py)?.unbind()));
             }
-        } else if waiting >= KICK_AT {
+        } else if waiting < KICK_AT || self.uses_transport.load(Relaxed) {
+            Self::kick_soon(slf)?;
+            if max_pending <= 0 && waiting >= MOST_UNKICKED && self.runs_here(py)? {
+                return Ok(Some(self.wait_for_room(py)?.unbind()));
+            }
+        } else {
             self.read_beside()?;
             Self::write_out(slf)?;
-        } else {
-            Self::kick_soon(slf)?;
         }
         Ok(None)
     }
@@ -312,9 +323,13 @@ impl Connection {
     }
 
     /// Writes what a handler has published before its task goes to sleep: a turn earlier than
-    /// the kick that is due anyway.
+    /// the kick that is due anyway, which is what a transport waits for.
     pub fn flush_before_waiting(slf: &Bound<'_, Self>) -> PyResult<()> {
-        if slf.get().kick_armed.load(Relaxed) { Self::write_out(slf) } else { Ok(()) }
+        let this = slf.get();
+        if this.kick_armed.load(Relaxed) && !this.uses_transport.load(Relaxed) {
+            return Self::write_out(slf);
+        }
+        Ok(())
     }
 
     /// Lets go of publishers that wait for room.

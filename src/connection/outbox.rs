@@ -236,20 +236,21 @@ impl Outbox {
 
     /// Swaps the pending commands in; false if there are none.
     fn refill(&self, writer: &mut Writer) -> bool {
+        let mut pending = lock(&self.pending);
+        if !pending.held {
+            pending.answers = 0;
+        }
+        if pending.urgent.is_empty() && (pending.held || pending.commands.is_empty()) {
+            return false;
+        }
+        // What the buffer held last tells whether the burst lasts.
         let capacity = writer.buffer.capacity();
         if capacity > KEEP_CAPACITY && writer.buffer.len() < capacity / 4 {
             writer.buffer = Vec::new();
         }
         writer.buffer.clear();
         writer.written = 0;
-        let mut pending = lock(&self.pending);
-        if !pending.held {
-            pending.answers = 0;
-        }
         if pending.urgent.is_empty() {
-            if pending.held || pending.commands.is_empty() {
-                return false;
-            }
             std::mem::swap(&mut writer.buffer, &mut pending.commands);
         } else {
             writer.buffer.append(&mut pending.urgent);
@@ -263,14 +264,27 @@ impl Outbox {
         true
     }
 
-    /// Takes everything that may be written, for a driver that keeps unwritten bytes itself.
-    pub fn take(&self, epoch: u64) -> Option<Vec<u8>> {
-        let mut taken = Vec::new();
-        let all = self.write(epoch, |buffer| {
-            taken.extend_from_slice(buffer);
-            Ok(buffer.len())
-        });
-        matches!(all, Ok(Written::All)).then_some(taken).filter(|taken| !taken.is_empty())
+    /// Hands what may be written over to a driver that keeps unwritten bytes itself: one piece of
+    /// `most` bytes at most. `hand_over` must not call back.
+    pub fn take<T>(
+        &self,
+        epoch: u64,
+        most: usize,
+        hand_over: impl FnOnce(&[u8]) -> T,
+    ) -> Option<T> {
+        let mut writer = lock(&self.writer);
+        if writer.epoch != epoch {
+            return None;
+        }
+        if writer.written == writer.buffer.len() && !self.refill(&mut writer) {
+            return None;
+        }
+        let end = writer.buffer.len().min(writer.written.saturating_add(most));
+        let piece = &writer.buffer[writer.written..end];
+        let taken = hand_over(piece);
+        self.size.fetch_sub(piece.len(), Ordering::Relaxed);
+        writer.written = end;
+        Some(taken)
     }
 
     /// Hands the outbox to a new connection and returns its epoch. Pending commands are held,

@@ -126,13 +126,33 @@ fn gives_notice_of_room_once() {
 }
 
 #[test]
+fn take_hands_over_piece_by_piece() {
+    let (outbox, epoch) = attached();
+    outbox.release(b"");
+    publish(&outbox, b"first");
+    publish(&outbox, b"next");
+    let all = b"PUB s 5\r\nfirst\r\nPUB s 4\r\nnext\r\n";
+    assert_eq!(outbox.take(epoch, 20, <[u8]>::to_vec).unwrap(), all[..20]);
+    assert_eq!(outbox.size(), all.len() - 20);
+
+    // What a connection hasn't been given whole is the next one's.
+    let next = outbox.attach();
+    assert_eq!(outbox.take(epoch, 20, <[u8]>::to_vec), None);
+    outbox.release(b"");
+    assert_eq!(outbox.take(next, 5, <[u8]>::to_vec).unwrap(), all[16..21]);
+    assert_eq!(outbox.take(next, 100, <[u8]>::to_vec).unwrap(), all[21..]);
+    assert_eq!(outbox.take(next, 100, <[u8]>::to_vec), None);
+    assert_eq!(outbox.size(), 0);
+}
+
+#[test]
 fn take_hands_everything_over() {
     let (outbox, epoch) = attached();
-    assert_eq!(outbox.take(epoch), None);
+    assert_eq!(outbox.take(epoch, usize::MAX, <[u8]>::to_vec), None);
     outbox.release(b"");
     publish(&outbox, b"x");
-    assert_eq!(outbox.take(epoch).unwrap(), b"PUB s 1\r\nx\r\n");
-    assert_eq!(outbox.take(epoch), None);
+    assert_eq!(outbox.take(epoch, usize::MAX, <[u8]>::to_vec).unwrap(), b"PUB s 1\r\nx\r\n");
+    assert_eq!(outbox.take(epoch, usize::MAX, <[u8]>::to_vec), None);
     assert_eq!(outbox.size(), 0);
 }
 
@@ -148,7 +168,7 @@ fn a_new_connection_gets_publishes_and_what_is_replayed() {
     assert!(outbox.append_in_service(ping));
     let expected = b"SUB a 2\r\nPUB s 1\r\n1\r\nPUB s 4\r\nPING\r\nPING\r\n";
     assert_eq!(outbox.size(), expected.len());
-    assert_eq!(outbox.take(epoch).unwrap(), expected);
+    assert_eq!(outbox.take(epoch, usize::MAX, <[u8]>::to_vec).unwrap(), expected);
     assert_eq!(outbox.size(), 0);
 }
 
@@ -157,7 +177,7 @@ fn what_only_a_connection_in_service_understands_isnt_collected_without_one() {
     let (outbox, epoch) = attached();
     outbox.release(b"");
     assert!(outbox.append_in_service(|out| encode::subscribe(out, "s", "", 1)));
-    assert_eq!(outbox.take(epoch).unwrap(), b"SUB s 1\r\n");
+    assert_eq!(outbox.take(epoch, usize::MAX, <[u8]>::to_vec).unwrap(), b"SUB s 1\r\n");
     outbox.hold();
     assert!(!outbox.append_in_service(|out| encode::subscribe(out, "s", "", 2)));
     assert_eq!(outbox.size(), 0);
@@ -167,9 +187,9 @@ fn what_only_a_connection_in_service_understands_isnt_collected_without_one() {
 fn a_long_replay_keeps_no_memory() {
     let (outbox, epoch) = attached();
     outbox.release(&b"SUB a 2\r\n".repeat(100_000));
-    outbox.take(epoch).unwrap();
+    outbox.take(epoch, usize::MAX, <[u8]>::to_vec).unwrap();
     publish(&outbox, b"1");
-    outbox.take(epoch).unwrap();
+    outbox.take(epoch, usize::MAX, <[u8]>::to_vec).unwrap();
     let kept = lock(&outbox.pending).urgent.capacity() + lock(&outbox.writer).buffer.capacity();
     assert!(kept <= KEEP_CAPACITY, "{kept} bytes");
 }

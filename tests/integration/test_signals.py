@@ -14,7 +14,7 @@ import pytest
 from conftest import Connect
 from nats import errors
 from nats.embedded import Server
-from waiting import PATIENCE
+from waiting import PATIENCE, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -124,3 +124,44 @@ async def test_output_after_an_interrupted_kick(
         await nc.publish("data", b"0")
     await nc.publish("data", b"1")
     assert [(await sub.next_msg(PATIENCE)).data for _ in range(2)] == [b"0", b"1"]
+
+
+async def test_a_subscription_goes_on_after_its_wait_was_interrupted(
+    server: Server, connect: Connect, interrupting: Callable[[str], Interrupting]
+) -> None:
+    other, events = await connect(), Events()
+    create_future = interrupting("create_future")
+    nc = await connect(**events.callbacks)
+    received: list[bytes] = []
+
+    async def handler(msg: Any) -> None:
+        received.append(msg.data)
+        # The next one is that of the subscription, which waits for more.
+        create_future.is_due = msg.data == b"0"
+
+    await nc.subscribe("data", cb=handler)
+    await nc.flush()
+    for number in range(3):
+        await other.publish("data", b"%d" % number)
+        await eventually(lambda number=number: len(received) == number + 1)
+    assert received == [b"0", b"1", b"2"]
+    assert [type(error) for error in events.errors] == [Alarm]
+
+
+async def test_keep_alive_goes_on_after_it_was_interrupted(
+    server: Server, connect: Connect, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Limit(int):
+        compared = 0
+
+        def __lt__(self, other: object) -> bool:
+            self.compared += 1
+            if self.compared == 1:
+                raise Alarm
+            return super().__lt__(other)  # type: ignore[operator]
+
+    nc = await connect(ping_interval=0.01, max_outstanding_pings=1000)
+    limit = nc.options["max_outstanding_pings"] = Limit(1000)
+    await eventually(lambda: limit.compared > 2)
+    assert "Alarm" in caplog.text
+    assert nc.is_connected

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
@@ -313,10 +314,11 @@ class Lifecycle:
             await asyncio.sleep(self.options["ping_interval"])
             if not self.is_connected:
                 continue
-            if core.count_ping() > self.options["max_outstanding_pings"]:
-                await self._process_op_err(ErrStaleConnection())
-                return
-            core.ping(None, False)
+            with contained("nats: keep-alive failed"):
+                if core.count_ping() > self.options["max_outstanding_pings"]:
+                    await self._process_op_err(ErrStaleConnection())
+                    return
+                core.ping(None, False)
 
     async def _round_trip(self, timeout: float) -> None:
         """One PING/PONG.
@@ -449,10 +451,8 @@ class Lifecycle:
         core = self._native()
         core.kick()
         if core.pending_size > 0:
-            try:
+            with suppress(asyncio.TimeoutError):
                 await outcome(core.room(0), _CLOSE_LINGER)
-            except asyncio.TimeoutError:
-                pass
 
     async def _leave_connection(self) -> bool:
         """Makes way for a `connect()` of a client that is connected or reconnecting.

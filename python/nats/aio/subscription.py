@@ -427,9 +427,13 @@ class Subscription(SubscriptionPrivates):
                 except Exception as error:
                     await self._conn._report(error)
                     continue
-                if core.stopped or self._is_complete():
-                    break
-                await self._ready()
+                try:
+                    if core.stopped or self._is_complete():
+                        break
+                    await self._ready()
+                except Exception as error:
+                    # By a signal handler: nobody would know that the subscription has ended.
+                    await self._conn._report(error)
         except asyncio.CancelledError:
             pass
         finally:
