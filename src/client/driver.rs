@@ -20,7 +20,7 @@ use crate::protocol::{Parser, ServerOp};
 
 /// Bytes that a transport is given at once. More in one piece is copied while it waits, and lost
 /// with the connection; the rest stays pending.
-const PIECE: usize = 32 * 1024;
+const PIECE: usize = 256 * 1024;
 /// Traffic is light when so many rings of the doorbell in a row…
 const CALM_RINGS: u32 = 4;
 /// …have each brought no more than so many operations.
@@ -358,6 +358,11 @@ impl Connection {
             }
             _ => None,
         }
+    }
+
+    /// Whether a transport would take output now.
+    pub(super) fn is_writable(&self) -> bool {
+        matches!(&*lock(&self.driver), Driver::Asyncio(wire) if !wire.paused && !wire.ended)
     }
 
     /// Writing has raised `error`: how much has been written is not known, so that nothing can

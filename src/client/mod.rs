@@ -36,6 +36,7 @@ use control::Control;
 pub use dial::DialedLink;
 use dial::Dialing;
 use driver::Driver;
+use publish::USUAL_LIMIT;
 
 /// States of `nats.aio.client.Client`, under the same numbers.
 pub mod status {
@@ -352,7 +353,8 @@ impl Connection {
     fn set_max_pending(&self, value: i64) -> PyResult<()> {
         let shared = self.shared.get()?;
         self.max_pending.store(value, Relaxed);
-        shared.room_limit.store(usize::try_from(value / 2).unwrap_or(0), Relaxed);
+        let limit = usize::try_from(value).ok().filter(|limit| *limit > 0);
+        shared.room_limit.store(limit.unwrap_or(USUAL_LIMIT) / 2, Relaxed);
         Ok(())
     }
 

@@ -18,9 +18,11 @@ use crate::protocol::{encode, headers, subject};
 
 /// Pending output of this size leaves without waiting for the turn of the loop to end.
 const KICK_AT: usize = 32 * 1024;
-/// Without a limit on pending output, publishers let the loop turn at this size where it has to
-/// write: what nats-py's limit is by default.
-const MOST_UNKICKED: usize = 2 * 1024 * 1024;
+/// A transport that takes output gets it before more than this share of the limit is pending: by then
+/// it is in no cache of the processor any more, and costs twice as much.
+const UNWRITTEN_SHARE: usize = 16;
+/// The limit that the share is of where there is none.
+pub(super) const USUAL_LIMIT: usize = 2 * 1024 * 1024;
 /// The buffer that headers are encoded in is kept up to this size.
 const KEEP_HEADERS: usize = 64 * 1024;
 
@@ -269,14 +271,22 @@ impl Connection {
             }
         } else if waiting < KICK_AT || self.uses_transport.load(Relaxed) {
             Self::kick_soon(slf)?;
-            if max_pending <= 0 && waiting >= MOST_UNKICKED && self.runs_here(py)? {
-                return Ok(Some(self.wait_for_room(py)?.unbind()));
+            if self.is_much_for_a_transport(waiting) && self.runs_here(py)? {
+                return Ok(Some(self.wait_for_kick(py)?.unbind()));
             }
         } else {
             self.read_beside()?;
             Self::write_out(slf)?;
         }
         Ok(None)
+    }
+
+    /// Whether publishers should let the loop turn for it to write so much pending output.
+    fn is_much_for_a_transport(&self, waiting: usize) -> bool {
+        let limit = usize::try_from(self.max_pending.load(Relaxed)).unwrap_or(0);
+        let (most, is_limited) = if limit > 0 { (limit, true) } else { (USUAL_LIMIT, false) };
+        (waiting >= KICK_AT.max(most / UNWRITTEN_SHARE) && self.is_writable())
+            || (waiting >= most && !is_limited)
     }
 
     /// Publishes an empty message and has it written at once.
@@ -339,12 +349,18 @@ impl Connection {
     }
 
     fn wait_for_room<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let future = self.wait_for_kick(py)?;
+        // The writer may have made room before it knew that anybody wanted it.
+        self.shared.get()?.notice_room();
+        Ok(future)
+    }
+
+    /// Resolves with the next kick that leaves room.
+    fn wait_for_kick<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let shared = self.shared.get()?;
         let future = self.create_future(py)?;
         lock(&self.room_waiters).push(future.clone().unbind());
         shared.outbox.want_room();
-        // The writer may have made room before it knew that anybody wanted it.
-        shared.notice_room();
         Ok(future)
     }
 }

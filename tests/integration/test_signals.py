@@ -14,6 +14,7 @@ import pytest
 from conftest import Connect
 from nats import errors
 from nats.embedded import Server
+from proxy import Proxy
 from waiting import PATIENCE, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -165,3 +166,25 @@ async def test_keep_alive_goes_on_after_it_was_interrupted(
     await eventually(lambda: limit.compared > 2)
     assert "Alarm" in caplog.text
     assert nc.is_connected
+
+
+@pytest.mark.filterwarnings("ignore:coroutine 'Reconnecting._reconnect' was never awaited")
+async def test_reconnecting_is_begun_though_it_was_interrupted(
+    server: Server,
+    connect: Connect,
+    interrupting: Callable[[str], Interrupting],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    events = Events()
+    async with Proxy(server.url) as proxy:
+        nc = await connect(proxy.url, reconnect_time_wait=0.05, **events.callbacks)
+        sub = await nc.subscribe("data")
+        create_task = interrupting("create_task")
+        create_task.is_due = True
+        proxy.cut()
+        await events.wait("reconnected")
+        await nc.publish("data", b"there")
+        assert (await sub.next_msg(PATIENCE)).data == b"there"
+        assert events.names == ["disconnected", "reconnected"]
+        await nc.close()
+    assert "Alarm" in caplog.text

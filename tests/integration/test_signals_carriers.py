@@ -21,6 +21,7 @@ ALARMS = 30
 # Long enough for a publisher to fill more than what leaves before the turn of the loop ends.
 DELAY = 0.01
 PAYLOAD = bytes(1000)
+LAST = 1000
 
 
 class Alarm(Exception):
@@ -129,16 +130,19 @@ async def test_an_alarm_amid_the_writing_ends_the_connection(
         await listener.subscribe("data", cb=numbers.handle)
         await listener.flush()
         nc = await connect(url, **options, **EAGER, **events.callbacks)
-        # Of which the first pieces are lost, not what was still pending.
-        for number in range(100):
+        # Of which the first piece is lost, not what was still pending.
+        for number in range(LAST):
             await nc.publish("data", numbered(number))
         await events.wait("reconnected")
-        await nc.publish("data", numbered(100))
+        await nc.publish("data", numbered(LAST))
         await within(nc.flush())
-        await eventually(lambda: numbers.received and numbers.received[-1] == 100)
-        # The last one was cut: the server can't have it, so that it was sent again.
-        lost = interrupted[0].count(b"PUB data") - 1
-        assert numbers.received == list(range(lost, 101))
+        await eventually(lambda: numbers.received and numbers.received[-1] == LAST)
+        lost = interrupted[0].count(b"PUB data")
+        if not interrupted[0].endswith(b"\r\n"):
+            # The last one was cut: the server can't have it, so that it was sent again.
+            lost -= 1
+        assert 0 < lost < LAST
+        assert numbers.received == list(range(lost, LAST + 1))
         assert events.names == ["disconnected", "reconnected"]
     assert [type(context["exception"]) for context in contexts] == [Alarm]
 
@@ -160,7 +164,7 @@ async def test_a_publisher_without_limit_lets_the_loop_write(
         most = max(most, nc.pending_data_size)
     if options or not url.startswith("nats:"):
         # Else the client may write to its socket itself.
-        assert 1 << 20 < most < 5 << 19
+        assert 1 << 16 < most < 5 << 19
     await within(nc.flush())
     await eventually(lambda: len(numbers.received) == 6000)
     assert numbers.received == list(range(6000))

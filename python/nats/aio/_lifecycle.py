@@ -212,18 +212,24 @@ class Lifecycle:
         handling.set(core)
         # A callback may have ended the connection; it may even have made another one, or have
         # kept the cancellation of this task to itself.
+        interrupted = None
         while self.is_connected and self._link is link:
+            event = interrupted
             try:
-                event = core.next_event()
+                event = event or core.next_event()
                 if event is None:
                     await core.event_ready()
                     continue
                 if await self._process_event(*event):
                     return
+                interrupted = None
             except asyncio.CancelledError:
                 return
             except Exception as error:
                 logger.error("nats: encountered error", exc_info=error)
+                # By a signal handler, perhaps: the end of the connection isn't told twice.
+                is_end = event is not None and event[0] == "ended" and interrupted is None
+                interrupted = event if is_end else None
 
     async def _process_event(self, kind: str, value: Any) -> bool:
         """Handles one event; true if it has ended the connection."""

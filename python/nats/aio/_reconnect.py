@@ -26,15 +26,26 @@ class Reconnecting(Connecting):
         self._start_reconnecting(graceful=True)
 
     def _start_reconnecting(self, graceful: bool = False) -> None:
-        self._status = RECONNECTING
-        self._native().hold()
-        self._cancel(self._reconnection_task)
-        self._reconnection_task = asyncio.get_running_loop().create_task(self._reconnect(graceful))
+        before, self._status = self._status, RECONNECTING
+        try:
+            self._native().hold()
+            self._cancel(self._reconnection_task)
+            self._reconnection_task = None
+            task = asyncio.get_running_loop().create_task(self._reconnect(graceful))
+        except BaseException:
+            # By a signal handler: it has to be begun again.
+            self._status = before
+            raise
+        self._reconnection_task = task
 
     async def _reconnect(self, graceful: bool) -> None:
         """
         :param graceful: the connection works; what its transport still holds is to be sent.
         """
+        task = asyncio.current_task()
+        if self._reconnection_task not in (None, task):
+            return  # It has been begun again, see above.
+        self._reconnection_task = task
         # Made by the task that handles events, often, but not waited for by it.
         handling.set(None)
         link = self._link
