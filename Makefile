@@ -39,9 +39,12 @@ target/tools/.cargo-deny-$(DENY_VERSION):
 
 build: $(VENV)/.stamp ## Build the extension (release) into the virtual environment
 	VIRTUAL_ENV=$(abspath $(VENV)) $(BIN)/maturin develop --release --locked --quiet
+	# What an editable install leaves out.
+	cp python/fastnats_precedence.pth "$$($(BIN)/python -c \
+		'import sysconfig; print(sysconfig.get_path("purelib"))')"
 	# As pip does when it installs a wheel: an editable install has no byte code otherwise, and
 	# many tests and the benchmarks start one interpreter after the other.
-	$(BIN)/python -m compileall -q python/nats
+	$(BIN)/python -m compileall -q python
 
 wheel: $(VENV)/.stamp ## Build a wheel into dist/
 	$(BIN)/maturin build --release --locked --quiet --out dist
@@ -144,10 +147,11 @@ asan: $(VENV)/.stamp ## Run tests against the extension built with AddressSaniti
 		CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_STRIP=none \
 		cargo build --locked --quiet --release --target-dir target/asan \
 		--target $$(rustc -vV | sed -n 's/^host: //p')
-	rm -rf target/asan/package && mkdir target/asan/package && cp -r python/nats target/asan/package
-	cp target/asan/*/release/lib_core.so target/asan/package/nats/_core.abi3.so
+	rm -rf target/asan/package && cp -r python target/asan/package
+	cp target/asan/*/release/lib_core.so target/asan/package/fastnats/drop_in/nats/_core.abi3.so
 	# Leaks are counted by the tests; at exit the interpreter itself leaves much behind.
-	PYTHONPATH=$(abspath target/asan/package) PYTHONMALLOC=malloc \
+	PYTHONPATH=$(abspath target/asan/package/fastnats/drop_in):$(abspath target/asan/package) \
+		PYTHONMALLOC=malloc \
 		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
 		LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
 		$(BIN)/python -m pytest -q --timeout 240 \

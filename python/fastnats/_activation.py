@@ -1,0 +1,45 @@
+"""Which of the path's entries `import nats` finds first, decided by hand."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+DROP_IN = os.path.join(HOME, "fastnats", "drop_in")
+
+
+def is_switched_off() -> bool:
+    """Whether ``FASTNATS=0`` in the environment leaves fastnats out."""
+    return os.environ.get("FASTNATS") == "0"
+
+
+def activate() -> bool:
+    """Makes ``import nats`` fastnats's, where the interpreter hasn't done so when it started.
+
+    An installation does this by itself with a ``.pth`` file. Those aren't read in directories
+    that are on the path for other reasons (``pip install --target`` with ``PYTHONPATH``, Lambda
+    layers, zipapps) and under ``python -S``: there a program calls this before its first
+    ``import nats``. It holds for this process; others call it themselves.
+
+    :return: whether ``import nats`` is fastnats's now: not with ``FASTNATS=0``, which changes
+        nothing.
+    :raises ImportError: ``nats`` has been imported already, from elsewhere.
+    """
+    if is_switched_off():
+        return False
+    ours = os.path.join(DROP_IN, "nats", "__init__.py")
+    if (loaded := sys.modules.get("nats")) is not None:
+        origin = getattr(loaded, "__file__", None)
+        if origin is not None and os.path.realpath(origin) == os.path.realpath(ours):
+            return True
+        raise ImportError(
+            f"nats has been imported already, from {origin or 'a namespace'}: "
+            "call fastnats.activate() before the first `import nats`",
+            name="nats",
+            path=origin,
+        )
+    sys.path[:] = [DROP_IN, *(entry for entry in sys.path if entry != DROP_IN)]
+    importlib.invalidate_caches()
+    return True
