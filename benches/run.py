@@ -24,7 +24,7 @@ from report import Samples, markdown
 ROOT = Path(__file__).absolute().parents[1]
 BENCHES = ROOT / "benches"
 
-# fastnats and nats-py share the import name: only the distribution tells them apart.
+# fastnats and nats-py share the import name, and may be installed side by side.
 PROBE = """
 import importlib.metadata, json, platform
 versions = {"python": platform.python_version()}
@@ -35,7 +35,8 @@ for name in ("fastnats", "nats-py", "uvloop"):
         pass
 import nats
 nats.connect
-print(json.dumps(versions))
+imported = "fastnats" if hasattr(nats, "__version__") else "nats-py"
+print(json.dumps({"imported": imported, "versions": versions}))
 """
 
 
@@ -104,7 +105,7 @@ class Runner:
         # Nobody's PYTHONPATH may make fastnats of nats-py, and where aiohttp isn't needed, its
         # import must not count.
         path = "" if workload.name.endswith("_ws") else str(BENCHES / "without_aiohttp")
-        return run_json(command, {"PYTHONPATH": path})
+        return run_json(command, {"PYTHONPATH": path, "FASTNATS": "0"})
 
 
 def applies(workload: Workload, variant: Variant) -> bool:
@@ -119,12 +120,14 @@ def headline(result: dict[str, Any]) -> str:
 
 
 def probe(python: Path, distribution: str) -> dict[str, str]:
+    switch = {} if distribution == "fastnats" else {"FASTNATS": "0"}
     try:
-        versions = run_json([str(python), "-c", PROBE])
+        found = run_json([str(python), "-c", PROBE], switch)
     except (Failed, OSError) as error:
         raise Failed(f"{distribution} cannot be imported by its interpreter: {error}") from None
-    if distribution not in versions:
+    if found["imported"] != distribution:
         raise Failed(f"the `nats` of that interpreter is not {distribution}")
+    versions: dict[str, str] = found["versions"]
     return versions
 
 

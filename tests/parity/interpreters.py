@@ -25,9 +25,11 @@ def reference() -> str:
 
 
 def environment_of(python: str) -> dict[str, str]:
-    """Return the environment for an interpreter; ours may have been pointed to another `nats`."""
-    hidden = () if python == OURS else ("PYTHONPATH",)
-    return {name: value for name, value in os.environ.items() if name not in hidden}
+    """Return the environment for an interpreter: nats-py for one, fastnats for the other."""
+    if python == OURS:
+        return dict(os.environ)
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    return {**kept, "FASTNATS": "0"}
 
 
 def nats_server() -> str:

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import os
-import platform
 import subprocess
 import sys
 from collections import UserString
@@ -39,17 +38,6 @@ def python(*arguments: str, **environment: str) -> str:
 
 
 # The package
-
-
-def test_python_m_nats_tells_what_is_installed() -> None:
-    lines = python("-m", "nats").splitlines()
-    told = {name.strip(): value.strip() for name, value in (line.split(":", 1) for line in lines)}
-    assert "fastnats" in told["implementation"]
-    assert told["version"] == nats.__version__
-    assert told["core"].startswith(nats.__version__)
-    assert told["python"].endswith(platform.python_version())
-    assert told["platform"].startswith(sys.platform)
-    assert Path(told["location"]).is_file()
 
 
 def test_version() -> None:

