@@ -10,7 +10,7 @@ DENY := target/tools/bin/cargo-deny
 EXAMPLES := $(sort $(wildcard examples/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help build wheel demo test test-rust test-python test-full test-wheel test-versions lint lint-code audit typecheck bench chaos soak storm lock fmt fuzz asan loom clean
+.PHONY: help build wheel demo test test-rust test-python test-full test-install test-wheel test-versions lint lint-code audit typecheck bench chaos soak storm lock fmt fuzz asan loom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,11 +59,14 @@ test: test-rust test-python test-wheel ## Run every test
 test-rust: ## Run the Rust unit and property tests
 	cargo test --locked --quiet --no-default-features --lib
 
-test-python: build $(REF)/.stamp peer ## Run the Python tests (both loops, both drivers)
+test-python: build wheel $(REF)/.stamp peer ## Run the Python tests (both loops, both drivers)
 	$(BIN)/pytest -n 3
 
-test-full: build $(REF)/.stamp peer ## Run the Python tests with every pair of loop and driver
+test-full: build wheel $(REF)/.stamp peer ## Run the Python tests with every pair of loop and driver
 	$(BIN)/pytest -n 3 --full-matrix
+
+test-install: build wheel ## Install the wheel beside other packages and by other tools, pack it, read its types
+	$(BIN)/pytest -n 2 --tools tests/install
 
 test-wheel: wheel ## Install the wheel in a clean environment and run the README's first script
 	$(BIN)/python tests/wheel_check.py dist
@@ -164,7 +167,7 @@ loom: ## Check the doorbell and the queues in every interleaving of the two thre
 lock: ## Write the locked requirement files anew (run on the oldest supported CPython)
 	$(PYTHON) -m venv .venv-lock
 	$(PIP_QUIET) .venv-lock/bin/pip install -q pip-tools
-	cd requirements && for name in dev reference bench audit; do \
+	cd requirements && for name in dev reference bench audit tools dependants; do \
 		../.venv-lock/bin/pip-compile -q --allow-unsafe --generate-hashes --strip-extras \
 			--no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o $$name.txt $$name.in; \
 	done

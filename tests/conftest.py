@@ -49,6 +49,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--full-matrix", action="store_true", help="run every loop with every I/O driver"
     )
+    parser.addoption(
+        "--tools", action="store_true", help="run the tests that install other tools and packages"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "tools: installs other tools and packages (--tools)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -56,6 +63,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         left_out = [item for item in items if not _is_in_matrix(item)]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if _is_in_matrix(item)]
+    if not config.getoption("--tools"):
+        left_out = [item for item in items if item.get_closest_marker("tools")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("tools")]
     if importlib.util.find_spec("uvloop") is not None:
         return
     # By a mark: a factory that skips breaks pytest-asyncio's set-up of the tests after it.
