@@ -16,6 +16,7 @@ from ._activation import DROP_IN, HOME, is_switched_off
 from ._candidates import Candidate, candidates, distribution_version
 
 _PTH = "fastnats_precedence.pth"
+_VARIABLES = ("FASTNATS", "FASTNATS_DRIVER")
 _BY_HAND = (
     "call fastnats.activate() before the first `import nats`, "
     f"or put {DROP_IN} in front of PYTHONPATH"
@@ -30,29 +31,20 @@ def main() -> int:
     found = candidates()
     taken = found[0] if found else None
     failure = _import_failure()
-    print(_row("import nats", _described(taken)))
-    print(_row("because", _reason(taken)))
-    for other in found[1:]:
-        print(_row("behind it", f"{other.named}, {other.location}"))
-    for name, version in _versions().items():
-        print(_row(name, version or "not installed"))
-    print(_row("python", f"{platform.python_implementation()} {platform.python_version()}"))
-    print(_row("", sys.executable))
-    print(_row("platform", f"{sys.platform} {platform.machine()}"))
-    print(_row("FASTNATS", os.environ.get("FASTNATS", "not set")))
-    print(_row("FASTNATS_DRIVER", os.environ.get("FASTNATS_DRIVER", "not set")))
-
+    rows = [("import nats", _described(taken)), ("because", _reason(taken))]
+    rows += [("behind it", f"{other.named}, {other.location}") for other in found[1:]]
+    rows += [(name, version or "not installed") for name, version in _versions().items()]
+    rows += [
+        ("python", f"{platform.python_implementation()} {platform.python_version()}"),
+        ("", sys.executable),
+        ("platform", f"{sys.platform} {platform.machine()}"),
+    ]
+    rows += [(name, os.environ.get(name, "not set")) for name in _VARIABLES]
     advice = _advice(taken, failure)
-    print()
-    if not advice:
-        print("Everything is in order.")
-    for line in advice:
-        print(f"* {line}")
+    told = [f"* {line}" for line in advice] or ["Everything is in order."]
+    # At once: who reads the first lines only ends the pipe.
+    print("\n".join([*(f"{name:<16} {value}" for name, value in rows), "", *told]))
     return 1 if advice else 0
-
-
-def _row(name: str, value: str) -> str:
-    return f"{name:<16} {value}".rstrip()
 
 
 def _described(taken: Optional[Candidate]) -> str:
