@@ -36,7 +36,6 @@ use control::Control;
 pub use dial::DialedLink;
 use dial::Dialing;
 use driver::Driver;
-use publish::USUAL_LIMIT;
 
 /// States of `nats.aio.client.Client`, under the same numbers.
 pub mod status {
@@ -107,6 +106,8 @@ pub struct Connection {
     calm_rings: AtomicU32,
     control: Mutex<Control>,
     room_waiters: Mutex<Vec<Py<PyAny>>>,
+    /// Futures of publishers that let the loop write.
+    kick_waiters: Mutex<Vec<Py<PyAny>>>,
     /// By the keys of their subscriptions.
     consumers: Mutex<SidMap<Weak<Consumer>>>,
     requests: Mutex<Requests>,
@@ -252,6 +253,7 @@ impl Connection {
             calm_rings: AtomicU32::new(0),
             control: Mutex::default(),
             room_waiters: Mutex::default(),
+            kick_waiters: Mutex::default(),
             consumers: Mutex::default(),
             requests: Mutex::default(),
             deadlines: Mutex::default(),
@@ -353,8 +355,7 @@ impl Connection {
     fn set_max_pending(&self, value: i64) -> PyResult<()> {
         let shared = self.shared.get()?;
         self.max_pending.store(value, Relaxed);
-        let limit = usize::try_from(value).ok().filter(|limit| *limit > 0);
-        shared.room_limit.store(limit.unwrap_or(USUAL_LIMIT) / 2, Relaxed);
+        shared.room_limit.store(usize::try_from(value / 2).unwrap_or(0), Relaxed);
         Ok(())
     }
 
@@ -413,8 +414,10 @@ impl Connection {
         if let Ok(control) = self.control.try_lock() {
             control.traverse(&visit)?;
         }
-        if let Ok(waiters) = self.room_waiters.try_lock() {
-            waiters.iter().try_for_each(|waiter| visit.call(waiter))?;
+        for waiters in [&self.room_waiters, &self.kick_waiters] {
+            if let Ok(waiters) = waiters.try_lock() {
+                waiters.iter().try_for_each(|waiter| visit.call(waiter))?;
+            }
         }
         if let Ok(requests) = self.requests.try_lock() {
             requests.traverse(&visit)?;

@@ -1,5 +1,6 @@
 //! Publishing, and when pending output leaves.
 
+use std::sync::Mutex;
 use std::sync::atomic::Ordering::Relaxed;
 
 use pyo3::PyTypeInfo;
@@ -22,7 +23,7 @@ const KICK_AT: usize = 32 * 1024;
 /// it is in no cache of the processor any more, and costs twice as much.
 const UNWRITTEN_SHARE: usize = 16;
 /// The limit that the share is of where there is none.
-pub(super) const USUAL_LIMIT: usize = 2 * 1024 * 1024;
+const USUAL_LIMIT: usize = 2 * 1024 * 1024;
 /// The buffer that headers are encoded in is kept up to this size.
 const KEEP_HEADERS: usize = 64 * 1024;
 
@@ -128,10 +129,12 @@ impl Connection {
     fn kick(slf: &Bound<'_, Self>) -> PyResult<()> {
         let this = slf.get();
         this.kick_armed.store(false, Relaxed);
-        if this.uses_transport.load(Relaxed) && this.runs_here(slf.py())? {
-            return Self::write_to_transport(slf);
-        }
-        Self::write_out(slf)
+        let written = if this.uses_transport.load(Relaxed) && this.runs_here(slf.py())? {
+            Self::write_to_transport(slf)
+        } else {
+            Self::write_out(slf)
+        };
+        release(slf.py(), &this.kick_waiters).and(written)
     }
 
     /// Resolves once no more than `limit` bytes are unwritten.
@@ -344,23 +347,28 @@ impl Connection {
 
     /// Lets go of publishers that wait for room.
     pub(super) fn release_publishers(&self, py: Python<'_>) -> PyResult<()> {
-        let waiters = std::mem::take(&mut *lock(&self.room_waiters));
-        waiters.iter().try_for_each(|waiter| resolve(waiter.bind(py), py.None()))
+        release(py, &self.room_waiters)
     }
 
     fn wait_for_room<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let future = self.wait_for_kick(py)?;
-        // The writer may have made room before it knew that anybody wanted it.
-        self.shared.get()?.notice_room();
-        Ok(future)
-    }
-
-    /// Resolves with the next kick that leaves room.
-    fn wait_for_kick<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         let shared = self.shared.get()?;
         let future = self.create_future(py)?;
         lock(&self.room_waiters).push(future.clone().unbind());
         shared.outbox.want_room();
+        // The writer may have made room before it knew that anybody wanted it.
+        shared.notice_room();
         Ok(future)
     }
+
+    /// Resolves with the next kick.
+    fn wait_for_kick<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let future = self.create_future(py)?;
+        lock(&self.kick_waiters).push(future.clone().unbind());
+        Ok(future)
+    }
+}
+
+fn release(py: Python<'_>, waiters: &Mutex<Vec<Py<PyAny>>>) -> PyResult<()> {
+    let waiters = std::mem::take(&mut *lock(waiters));
+    waiters.iter().try_for_each(|waiter| resolve(waiter.bind(py), py.None()))
 }

@@ -243,9 +243,9 @@ impl Outbox {
         if pending.urgent.is_empty() && (pending.held || pending.commands.is_empty()) {
             return false;
         }
-        // What the buffer held last tells whether the burst lasts.
+        // What follows tells whether the burst lasts.
         let capacity = writer.buffer.capacity();
-        if capacity > KEEP_CAPACITY && writer.buffer.len() < capacity / 4 {
+        if capacity > KEEP_CAPACITY && pending.commands.len() < capacity / 4 {
             writer.buffer = Vec::new();
         }
         writer.buffer.clear();

@@ -14,7 +14,17 @@ from fake_server import FakeServer
 from flooding import PATIENCE, memory
 from nats.aio.transport import WebSocketTransport
 from waiting import EAGER, Events, eventually, within
-from ws_fake import BINARY, CONTINUATION, PING, PONG, FramedConnection, frame, websocket, ws_url
+from ws_fake import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    FramedConnection,
+    frame,
+    websocket,
+    ws_url,
+)
 
 pytestmark = [pytest.mark.usefixtures("driver", "quiet_loop"), pytest.mark.timeout(400)]
 
@@ -168,6 +178,8 @@ async def test_pings_to_the_transport_of_nats_py() -> None:
     async def collect(client: FramedConnection) -> None:
         while True:
             opcode, payload = await client.read_frame()
+            if opcode == CLOSE:
+                return
             assert opcode == PONG
             answers.append(payload)
 
