@@ -2,8 +2,9 @@
 
 Every ``async def`` test runs on asyncio's event loop and on uvloop. A test, or with
 ``pytestmark = pytest.mark.usefixtures("driver")`` a module, runs on both I/O drivers as well:
-one driver on each loop, the other way round in every second test; ``--full-matrix`` runs all
-four pairs.
+one driver on each loop, the other way round in every second test. Tests of what stands on the data
+path (JetStream and its stores, services) run on one of the four pairs, another one from test to
+test. ``--full-matrix`` runs all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,16 @@ import pytest
 from nats.embedded import Cluster, Server
 
 CLOSE_TIMEOUT = 30.0
+
+# Files of tests that run on one pair of loop and driver each.
+ABOVE_THE_DATA_PATH = (
+    "test_initial_values",
+    "test_interop_jetstream",
+    "test_js_",
+    "test_kv",
+    "test_micro",
+    "test_object_store",
+)
 
 
 class HasUrl(Protocol):
@@ -77,17 +88,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_in_matrix(item: pytest.Item) -> bool:
-    """Half of the pairs of loop and driver, so that each test meets both loops and both drivers."""
+    """Whether a test runs on its pair of loop and driver: each meets both loops and both drivers,
+    or one of each above the data path."""
     params = getattr(item, "callspec", None) and item.callspec.params
     loops = [
         loop for loop in (asyncio.SelectorEventLoop, _uvloop) if params and loop in params.values()
     ]
-    if not loops or "driver" not in params:
+    if not loops:
         return True
     is_uvloop = loops == [_uvloop]
+    choice = zlib.crc32(item.nodeid.partition("[")[0].encode())
+    if item.path.name.startswith(ABOVE_THE_DATA_PATH) and is_uvloop is not bool(choice & 2):
+        return False
+    if "driver" not in params:
+        return True
     is_tokio = params["driver"] == "tokio"
-    swapped = zlib.crc32(item.nodeid.partition("[")[0].encode()) & 1
-    return is_uvloop ^ is_tokio ^ bool(swapped)
+    return is_uvloop ^ is_tokio ^ bool(choice & 1)
 
 
 @pytest.fixture(params=["tokio", "asyncio"])
