@@ -8,6 +8,10 @@ import sys
 
 HOME = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 DROP_IN = os.path.join(HOME, "fastnats", "drop_in")
+NO_DIRECTORY = (
+    f"{DROP_IN} is no directory: a native module can't be imported from an archive, which has to "
+    "be unpacked, and what is missing in an installation has to be installed again"
+)
 
 
 def is_switched_off() -> bool:
@@ -20,15 +24,18 @@ def activate() -> bool:
 
     An installation does this by itself with a ``.pth`` file. Those aren't read in directories
     that are on the path for other reasons (``pip install --target`` with ``PYTHONPATH``, Lambda
-    layers, zipapps) and under ``python -S``: there a program calls this before its first
+    layers) and under ``python -S``: there a program calls this before its first
     ``import nats``. It holds for this process; others call it themselves.
 
     :return: whether ``import nats`` is fastnats's now: not with ``FASTNATS=0``, which changes
         nothing.
-    :raises ImportError: ``nats`` has been imported already, from elsewhere.
+    :raises ImportError: ``nats`` has been imported already, from elsewhere; or fastnats lies in an
+        archive, from which no native module can be imported.
     """
     if is_switched_off():
         return False
+    if not os.path.isdir(DROP_IN):
+        raise ImportError(NO_DIRECTORY, name="nats", path=DROP_IN)
     ours = os.path.join(DROP_IN, "nats", "__init__.py")
     if (loaded := sys.modules.get("nats")) is not None:
         origin = getattr(loaded, "__file__", None)

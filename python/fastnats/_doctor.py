@@ -12,15 +12,14 @@ import site
 import sys
 from typing import Optional
 
-from ._activation import DROP_IN, HOME, is_switched_off
+from ._activation import DROP_IN, HOME, NO_DIRECTORY, is_switched_off
 from ._candidates import Candidate, candidates, distribution_version
 
 _PTH = "fastnats_precedence.pth"
 _VARIABLES = ("FASTNATS", "FASTNATS_DRIVER")
-_BY_HAND = (
-    "call fastnats.activate() before the first `import nats`, "
-    f"or put {DROP_IN} in front of PYTHONPATH"
-)
+_DRIVERS = ("tokio", "asyncio")
+_ACTIVATE = "call fastnats.activate() before the first `import nats`"
+_BY_HAND = f"{_ACTIVATE}, or put {DROP_IN} in front of PYTHONPATH"
 
 
 def main() -> int:
@@ -30,7 +29,8 @@ def main() -> int:
     """
     found = candidates()
     taken = found[0] if found else None
-    failure = _import_failure()
+    # Others' modules are looked at, not run.
+    failure = _import_failure() if taken is not None and taken.is_ours else None
     rows = [("import nats", _described(taken)), ("because", _reason(taken))]
     rows += [("behind it", f"{other.named}, {other.location}") for other in found[1:]]
     rows += [(name, version or "not installed") for name, version in _versions().items()]
@@ -42,9 +42,14 @@ def main() -> int:
     rows += [(name, os.environ.get(name, "not set")) for name in _VARIABLES]
     advice = _advice(taken, failure)
     told = [f"* {line}" for line in advice] or ["Everything is in order."]
-    # At once: who reads the first lines only ends the pipe.
-    print("\n".join([*(f"{name:<16} {value}" for name, value in rows), "", *told]))
+    _say("\n".join([*(f"{name:<16} {value}".rstrip() for name, value in rows), "", *told, ""]))
     return 1 if advice else 0
+
+
+def _say(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    # In one piece: who reads the first lines only ends the pipe.
+    sys.stdout.write(text.encode(encoding, "backslashreplace").decode(encoding))
 
 
 def _described(taken: Optional[Candidate]) -> str:
@@ -98,16 +103,23 @@ def _reason(taken: Optional[Candidate]) -> str:
 
 def _advice(taken: Optional[Candidate], failure: Optional[str]) -> list[str]:
     """What to do, a line for each thing that is odd."""
+    advice: list[str] = []
     if is_switched_off():
-        return ["Take FASTNATS=0 out of the environment to go back to fastnats."]
-    if taken is None or not taken.is_ours:
-        return [_make_ours_first(taken)]
-    if failure is not None:
-        return [f"`import nats` fails ({failure}): pip install --force-reinstall fastnats"]
-    return []
+        advice.append("Take FASTNATS=0 out of the environment to go back to fastnats.")
+    elif taken is None or not taken.is_ours:
+        advice.append(_make_ours_first(taken))
+    elif failure is not None:
+        advice.append(f"`import nats` fails ({failure}): pip install --force-reinstall fastnats")
+    if (switch := os.environ.get("FASTNATS", "")) not in ("", "0", "1"):
+        advice.append(f"FASTNATS={switch} says nothing: only 0 leaves fastnats out.")
+    if (driver := os.environ.get("FASTNATS_DRIVER", "")) not in ("", *_DRIVERS):
+        advice.append(f"FASTNATS_DRIVER={driver} is no driver: {' or '.join(_DRIVERS)}.")
+    return advice
 
 
 def _make_ours_first(taken: Optional[Candidate]) -> str:
+    if not os.path.isdir(DROP_IN):
+        return f"{NO_DIRECTORY}: pip install --force-reinstall fastnats"
     if not os.path.isfile(os.path.join(DROP_IN, "nats", "__init__.py")):
         return f"{DROP_IN} has no package nats: pip install --force-reinstall fastnats"
     if not _is_on_the_path():
@@ -115,6 +127,7 @@ def _make_ours_first(taken: Optional[Candidate]) -> str:
             return "pip install --force-reinstall fastnats puts back what is missing."
         return f"Here, {_BY_HAND}."
     where = taken.location if taken else "the other one"
-    if taken is not None and taken.kind == "another module":
-        return f"Rename {where}: it hides every package `nats`. Or {_BY_HAND}."
+    if taken is not None and taken.entry == os.path.abspath(sys.path[0] or os.curdir):
+        # The program's own directory, which comes before PYTHONPATH.
+        return f"Rename {where}, which hides every package `nats`; or {_ACTIVATE}."
     return f"Remove {where}, or install fastnats beside it; or {_BY_HAND}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import zipfile
 
 import pytest
 from environments import WHICH, Environment
@@ -98,7 +99,7 @@ def test_doctor(environment: Environment) -> None:
 
 def test_the_doctor_finds_a_file_that_hides_the_package(environment: Environment) -> None:
     hiding = environment.scratch / "nats.py"
-    hiding.write_text("")
+    hiding.write_text("raise SystemExit('the doctor has run it')")
     try:
         doctor = environment.run("-m", "fastnats")
     finally:
@@ -166,3 +167,33 @@ def test_the_doctor_finds_a_nearer_directory(environment: Environment) -> None:
         shutil.rmtree(nearer)
     assert doctor.status == 1
     assert f"{environment.scratch} comes before" in doctor.output
+
+
+@pytest.mark.parametrize("variable", ["FASTNATS_DRIVER=bogus", "FASTNATS=false"])
+def test_the_doctor_finds_variables_that_say_nothing(
+    environment: Environment, variable: str
+) -> None:
+    name, _, value = variable.partition("=")
+    doctor = environment.run("-m", "fastnats", **{name: value})
+    assert doctor.status == 1
+    assert f"* {variable} " in doctor.output
+
+
+def test_the_doctor_speaks_any_encoding(environment: Environment) -> None:
+    hiding = environment.scratch / "\u00fc"
+    hiding.mkdir()
+    (hiding / "nats.py").write_text("")
+    given = {"PYTHONPATH": str(hiding), "PYTHONIOENCODING": "ascii", "LC_ALL": "C.UTF-8"}
+    doctor = environment.run("-m", "fastnats", **given)
+    assert (doctor.status, doctor.complaints) == (1, "")
+    assert "\\xfc" in doctor.output
+
+
+def test_from_an_archive(environment: Environment) -> None:
+    archive = environment.scratch / "packed.zip"
+    with zipfile.ZipFile(archive, "w") as packed:
+        for path in (environment.site_packages / "fastnats").rglob("*.py"):
+            packed.write(path, path.relative_to(environment.site_packages))
+    script = "import fastnats; fastnats.activate()"
+    failed = environment.run("-S", "-c", script, PYTHONPATH=str(archive))
+    assert "a native module can't be imported from an archive" in failed.complaints

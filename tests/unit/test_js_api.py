@@ -460,6 +460,8 @@ def test_classes_with_slots_beside_it() -> None:
     both.note = "n"
     assert (both.as_dict(), both.note) == ({"cluster": "c", "unknown": 1}, "n")
     assert vars(both) == {"cluster": "c", "tags": None}
+    for copied in (copy.copy(both), copy.deepcopy(both)):
+        assert (copied, copied.note, copied.as_dict()) == (both, "n", both.as_dict())
 
 
 def test_a_copy_shares_no_unknown_fields() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import copy
 import datetime
 from dataclasses import dataclass, fields, replace
-from typing import Any, Dict, Optional, TypeVar, cast
+from typing import Any, Dict, Iterable, List, Optional, Tuple, TypeVar, Union, cast
 
 from nats._durations import NANOSECONDS, to_nanoseconds
 
@@ -24,6 +24,19 @@ class _Attributes(Dict[str, Any]):
     rest: Dict[str, Any]
 
 
+def _slots(cls: type) -> List[str]:
+    """The slots of an application's subclass."""
+    found: List[str] = []
+    for base in cls.__mro__:
+        names: Union[str, Iterable[str]] = vars(base).get("__slots__", ())
+        for name in [names] if isinstance(names, str) else names:
+            if name.startswith("__") and not name.endswith("__"):
+                found.append(f"_{base.__name__.lstrip('_')}{name}")
+            elif name not in ("__dict__", "__weakref__"):
+                found.append(name)
+    return found
+
+
 @dataclass
 class Base:
     """A JSON object of the JetStream API.
@@ -36,14 +49,22 @@ class Base:
     look the same whatever else was said.
     """
 
-    def __getstate__(self) -> Dict[str, Any]:
-        rest = self._rest()
-        return {**vars(self), "_received": rest} if rest else dict(vars(self))
+    def __getstate__(self) -> Any:
+        attributes = dict(vars(self))
+        if rest := self._rest():
+            attributes["_received"] = rest
+        slots = {name: getattr(self, name) for name in _slots(type(self)) if hasattr(self, name)}
+        return (attributes, slots) if slots else attributes
 
-    def __setstate__(self, state: Dict[str, Any]) -> None:
-        attributes = dict(state)
+    def __setstate__(
+        self, state: Union[Dict[str, Any], Tuple[Dict[str, Any], Dict[str, Any]]]
+    ) -> None:
+        attributes, slots = state if isinstance(state, tuple) else (state, {})
+        attributes = dict(attributes)
         rest = attributes.pop("_received", None)
         vars(self).update(attributes)
+        for name, value in slots.items():
+            setattr(self, name, value)
         if rest:
             self._receive(rest)
 
