@@ -89,7 +89,7 @@ async def test_a_publisher_gets_every_alarm(given: Given, connect: Connect, alar
     published: list[int] = []
     number = raised = 0
 
-    # Not in the `try` itself: it doesn't cover the end of a loop in it, from CPython 3.12 on.
+    # Not in the `try` itself, which doesn't cover the end of a loop in it on CPython 3.13.
     async def publish_until_it_rings(turn: int) -> None:
         nonlocal number
         alarms.set(DELAY)
