@@ -14,6 +14,11 @@ NO_DIRECTORY = (
 )
 
 
+def are_same(path: str, other: str) -> bool:
+    """Whether two paths lead to the same place."""
+    return os.path.realpath(path) == os.path.realpath(other)
+
+
 def is_switched_off() -> bool:
     """Whether ``FASTNATS=0`` in the environment leaves fastnats out."""
     return os.environ.get("FASTNATS") == "0"
@@ -39,7 +44,7 @@ def activate() -> bool:
     ours = os.path.join(DROP_IN, "nats", "__init__.py")
     if (loaded := sys.modules.get("nats")) is not None:
         origin = getattr(loaded, "__file__", None)
-        if origin is not None and os.path.realpath(origin) == os.path.realpath(ours):
+        if origin is not None and are_same(origin, ours):
             return True
         raise ImportError(
             f"nats has been imported already, from {origin or 'a namespace'}: "

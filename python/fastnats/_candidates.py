@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Optional
 
-from ._activation import DROP_IN
+from ._activation import DROP_IN, are_same
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def _search() -> Iterator[Candidate]:
 
 
 def _package(entry: str, package: str) -> Candidate:
-    if os.path.realpath(entry) == os.path.realpath(DROP_IN):
+    if are_same(entry, DROP_IN):
         return Candidate(entry, "fastnats", distribution_version("fastnats"), package)
     if os.path.isfile(os.path.join(package, "_core.pyi")):
         home = os.path.dirname(os.path.dirname(entry))

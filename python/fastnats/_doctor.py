@@ -12,7 +12,7 @@ import site
 import sys
 from typing import Optional
 
-from ._activation import DROP_IN, HOME, NO_DIRECTORY, is_switched_off
+from ._activation import DROP_IN, HOME, NO_DIRECTORY, are_same, is_switched_off
 from ._candidates import Candidate, candidates, distribution_version
 
 _PTH = "fastnats_precedence.pth"
@@ -70,7 +70,7 @@ def _import_failure() -> Optional[str]:
 
 
 def _is_on_the_path() -> bool:
-    return any(os.path.realpath(entry) == os.path.realpath(DROP_IN) for entry in sys.path)
+    return any(are_same(entry, DROP_IN) for entry in sys.path)
 
 
 def _is_site_directory() -> bool:
@@ -78,7 +78,7 @@ def _is_site_directory() -> bool:
     if sys.flags.no_site:
         return False
     directories = [*site.getsitepackages(), site.getusersitepackages()]
-    return any(os.path.realpath(one) == os.path.realpath(HOME) for one in directories)
+    return any(are_same(one, HOME) for one in directories)
 
 
 def _reason(taken: Optional[Candidate]) -> str:

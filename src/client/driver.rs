@@ -40,6 +40,10 @@ pub struct Wire {
 }
 
 impl Wire {
+    fn takes_output(&self) -> bool {
+        !self.paused && !self.ended
+    }
+
     fn serves(&self, epoch: u64) -> bool {
         self.epoch == epoch && self.transport.is_some() && !self.ended
     }
@@ -353,7 +357,7 @@ impl Connection {
     /// for the next connection.
     fn open_transport(&self, py: Python<'_>) -> Option<(Py<PyAny>, u64)> {
         match &*lock(&self.driver) {
-            Driver::Asyncio(wire) if !wire.paused && !wire.ended => {
+            Driver::Asyncio(wire) if wire.takes_output() => {
                 Some((wire.transport.as_ref()?.clone_ref(py), wire.epoch))
             }
             _ => None,
@@ -362,7 +366,7 @@ impl Connection {
 
     /// Whether a transport would take output now.
     pub(super) fn is_writable(&self) -> bool {
-        matches!(&*lock(&self.driver), Driver::Asyncio(wire) if !wire.paused && !wire.ended)
+        matches!(&*lock(&self.driver), Driver::Asyncio(wire) if wire.takes_output())
     }
 
     /// Writing has raised `error`: how much has been written is not known, so that nothing can

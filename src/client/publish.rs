@@ -272,7 +272,9 @@ impl Connection {
             if over_limit(0) && self.runs_here(py)? {
                 return Ok(Some(self.wait_for_room(py)?.unbind()));
             }
-        } else if waiting < KICK_AT || self.uses_transport.load(Relaxed) {
+        } else if waiting < KICK_AT {
+            Self::kick_soon(slf)?;
+        } else if self.uses_transport.load(Relaxed) {
             Self::kick_soon(slf)?;
             if self.is_much_for_a_transport(waiting) && self.runs_here(py)? {
                 return Ok(Some(self.wait_for_kick(py)?.unbind()));
