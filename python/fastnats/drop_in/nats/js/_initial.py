@@ -23,14 +23,15 @@ _UNKNOWN = (1 << 64) - 1
 
 
 async def count_initial_values(
-    js: JetStreamContext, stream: str, subject: str, every_revision: bool
+    js: JetStreamContext, stream: str, subject: str, every_revision: bool, whole: bool
 ) -> InitialValues:
     """Counts what there is at a subject.
 
     :param every_revision: count messages, else the subjects that they are of.
+    :param whole: the subject is all that the stream has, unless it has sources.
     """
     state = None
-    if subject.endswith(".>"):
+    if whole:
         # Where that is all there can be, the server needn't list the subjects.
         info = await js.stream_info(stream)
         config = info.config

@@ -444,7 +444,9 @@ class KeyValue:
         watcher = KeyValue.KeyWatcher(self)
         subject = f"{self._pre}{keys}"
         # Before the consumer delivers anything.
-        initial = await count_initial_values(self._js, self._stream, subject, include_history)
+        initial = await count_initial_values(
+            self._js, self._stream, subject, include_history, whole=keys == ">"
+        )
         sub = await self._js.subscribe(
             subject,
             stream=self._stream,

@@ -400,7 +400,9 @@ class ObjectStore:
             policy = api.DeliverPolicy.NEW
         else:
             # Before the consumer delivers anything.
-            initial = await count_initial_values(self._js, self._stream, all_meta, include_history)
+            initial = await count_initial_values(
+                self._js, self._stream, all_meta, include_history, whole=False
+            )
             if not include_history:
                 policy = api.DeliverPolicy.LAST_PER_SUBJECT
         sub = await self._js.subscribe(all_meta, ordered_consumer=True, deliver_policy=policy)
