@@ -33,7 +33,7 @@ async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 def long_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the two seconds that clients give the server, which a busy machine needs for itself."""
     monkeypatch.setattr("nats.aio._lifecycle._CLOSE_LINGER", PATIENCE)
-    monkeypatch.setattr("nats.aio._drivers._LINGER", PATIENCE)
+    monkeypatch.setattr("nats.aio._link.asyncio._LINGER", PATIENCE)
 
 
 async def publish(nc: Any) -> None:

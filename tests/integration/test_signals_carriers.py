@@ -12,7 +12,7 @@ from typing import Any, Optional
 import pytest
 from carriers import CARRIERS, carrier
 from conftest import Connect
-from nats.aio._websocket import _FramedTransport
+from nats.aio._link.websocket import _FramedTransport
 from waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

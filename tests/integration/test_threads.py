@@ -12,7 +12,7 @@ import pytest
 from carriers import CARRIERS, carrier
 from conftest import Connect
 from nats import errors
-from nats.aio._drivers import WireProtocol
+from nats.aio._link.asyncio import WireProtocol
 from nats.embedded import Server
 from proxy import Proxy
 from waiting import PATIENCE, eventually, within

@@ -15,7 +15,7 @@ import pytest
 from conftest import Connect
 from http_proxy import HttpProxy
 from nats import errors
-from nats.aio._http_proxy import proxy_of
+from nats.aio._link.http_proxy import proxy_of
 from nats.embedded import Server
 from tls import make_certificates, round_trip
 from waiting import EAGER, Events, within

@@ -10,8 +10,8 @@ from typing import Any
 
 from nats import errors
 
+from ._link.tls import NoHandshakeFirst
 from ._servers import Srv, address_of
-from ._tls import NoHandshakeFirst
 
 # What a server says of credentials that it doesn't take, or not any more.
 _REFUSALS = ("authorization violation", "authentication expired", "authentication revoked")

@@ -11,13 +11,13 @@ from nats import errors
 from nats._texts import reason_of
 
 from ._attempts import is_unreadable_file
-from ._drivers import DRIVERS, AsyncioDriver, Driver
 from ._info import parse_info
 from ._lifecycle import CONNECTED, CONNECTING, DISCONNECTED, Lifecycle
+from ._link import DRIVERS, AsyncioDriver, Driver
+from ._link.tls import NoHandshakeFirst
 from ._options import connect_command, credentials_for
 from ._reports import connection_log, contained, default_error_callback, logger
 from ._servers import WEBSOCKET, Srv, address_of
-from ._tls import NoHandshakeFirst
 from ._types import PING_PROTO
 from ._waits import within
 
@@ -213,8 +213,8 @@ class Connecting(Lifecycle):
         """
         # Few clients need them.
         from . import client, transport
-        from ._own_transport import OwnTransportDriver
-        from ._websocket import WebSocketDriver
+        from ._link.own_transport import OwnTransportDriver
+        from ._link.websocket import WebSocketDriver
 
         is_secure = server.uri.scheme == "wss"
         if self._forbids_plaintext(server) and not is_secure:

@@ -21,8 +21,8 @@ from nats.protocol.parser import AUTHORIZATION_VIOLATION, STALE_CONNECTION
 
 from ._attempts import Attempts, is_refusal
 from ._credentials import Signing
-from ._drivers import Driver
 from ._info import parse_info
+from ._link import Driver
 from ._options import Options
 from ._reports import connection_log, contained, default_error_callback, logger
 from ._server_errors import Violation, is_passing, text_of, violation_of

@@ -9,8 +9,8 @@ from urllib.parse import ParseResult
 from nats import errors
 
 from ._connecting import Connecting
+from ._link.tls import context_of
 from ._servers import Server, ServerVersion, Srv, parse_server_uri
-from ._tls import context_of
 
 
 class ClientState(Connecting):

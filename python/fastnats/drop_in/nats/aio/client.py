@@ -30,13 +30,14 @@ from nats.protocol.parser import (
 )
 
 from . import _types
+from ._compat import ClientPrivates
 from ._credentials import Signing, signing_of_credentials, signing_of_seed
 from ._draining import Draining
+from ._link.tls import check_tls_option
 from ._loop_end import LoopEnd
 from ._message_class import MessageClass
 from ._option_types import MOST_MESSAGES, check_option_types, meant, whole
 from ._options import check_callbacks
-from ._privates import ClientPrivates
 from ._reconnect import Reconnecting
 from ._requests import Requests
 from ._servers import (
@@ -47,7 +48,6 @@ from ._servers import (
     parse_server_option,
 )
 from ._state import ClientState
-from ._tls import check_tls_option
 from ._types import *
 from ._types import __lang__
 from .errors import ErrInvalidUserCredentials, ErrStaleConnection

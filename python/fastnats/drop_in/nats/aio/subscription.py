@@ -14,9 +14,9 @@ from nats._core import SubscriptionCore
 from nats._spellings import CallableInt, CallableStr
 from nats.aio.msg import Msg
 
+from ._compat import SubscriptionPrivates
 from ._lifecycle import CLOSED
 from ._option_types import MOST_MESSAGES, whole
-from ._privates import SubscriptionPrivates
 from ._unconnected import Unconnected, UnconnectedSubscription
 from ._waits import is_being_cancelled
 

@@ -191,7 +191,7 @@ class WebSocketTransport(Transport):
     async def _open(
         self, uri: ParseResult, context: Optional[ssl.SSLContext], buffer_size: int
     ) -> None:
-        from ._websocket import make_codec, port_of
+        from ._link.websocket import make_codec, port_of
 
         codec = make_codec(uri, self._headers)
         reader, writer = await asyncio.open_connection(

@@ -10,8 +10,8 @@ from urllib.parse import ParseResult, unquote, urlparse
 
 from nats._texts import reason_of
 
-from ._reports import logger
-from ._servers import address_of
+from .._reports import logger
+from .._servers import address_of
 
 # More than any answer to CONNECT needs.
 _LONGEST_ANSWER = 64 * 1024

@@ -1,17 +1,11 @@
-"""The two ways of moving bytes, each bringing a connection up for the native core.
-
-`TokioDriver` leaves reading and writing to the core's I/O thread. `AsyncioDriver` lets an
-asyncio transport carry the bytes; the protocol work is the same native code.
-"""
+"""A connection whose bytes a transport of the event loop moves, in TLS or not."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import socket
 import ssl
-from collections.abc import Callable
-from typing import Optional, Union
+from typing import Optional
 from urllib.parse import ParseResult
 
 from nats import errors
@@ -19,40 +13,6 @@ from nats._core import Connection
 
 # A peer that takes nothing more is left after so many seconds.
 _LINGER = 2.0
-
-
-class TokioDriver:
-    """A socket owned by the core's I/O thread."""
-
-    failure: Optional[OSError] = None
-
-    def __init__(self, core: Connection) -> None:
-        self._core = core
-        self.epoch = 0
-
-    async def open(self, uri: ParseResult) -> None:
-        """Connects; `epoch` then marks the events of this connection.
-
-        :raises OSError: as `asyncio.loop.create_connection` does.
-        """
-        loop = asyncio.get_running_loop()
-        addresses = await loop.getaddrinfo(uri.hostname, uri.port, type=socket.SOCK_STREAM)
-        failures: list[OSError] = []
-        for _, _, _, _, address in addresses:
-            scope_id = int(address[3]) if len(address) == 4 else 0
-            try:
-                link = await self._core.dial(str(address[0]), int(address[1]), scope_id)
-                self.epoch = self._core.use_link(link)
-                return
-            except OSError as failure:
-                failures.append(failure)
-        raise _combined(failures)
-
-    def close(self, graceful: bool) -> None:
-        self._core.drop_link()
-
-    async def wait_closed(self) -> None:
-        """Nothing is left to be sent: `close` is called when the socket has taken everything."""
 
 
 class AsyncioDriver:
@@ -217,21 +177,3 @@ class _ClearProtocol(WireProtocol):
             line, end, data = data.partition(b"\n")
             self._lines -= len(end)
             super().data_received(line + end)
-
-
-Driver = Union[TokioDriver, AsyncioDriver]
-
-DRIVERS: dict[str, Callable[[Connection], Driver]] = {
-    "tokio": TokioDriver,
-    "asyncio": AsyncioDriver,
-}
-
-
-def _combined(failures: list[OSError]) -> OSError:
-    """One error for several addresses, the way asyncio puts it."""
-    if not failures:
-        return OSError("getaddrinfo() returned empty list")
-    texts = {str(failure) for failure in failures}
-    if len(texts) == 1:
-        return failures[0]
-    return OSError(f"Multiple exceptions: {', '.join(map(str, failures))}")

@@ -11,8 +11,8 @@ from urllib.parse import ParseResult, quote, unquote
 
 from nats._core import Connection, WebSocketCodec
 
-from ._drivers import AsyncioDriver, WireProtocol
-from ._http_proxy import open_tunnel, proxy_of
+from .asyncio import AsyncioDriver, WireProtocol
+from .http_proxy import open_tunnel, proxy_of
 
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 # What a path or a query may have without being quoted, and what is quoted already.

@@ -14,9 +14,9 @@ from urllib.parse import ParseResult
 
 from nats._core import Connection
 
-from ._drivers import AsyncioDriver, WireProtocol
-from ._types import DEFAULT_BUFFER_SIZE
-from .transport import WebSocketTransport
+from .._types import DEFAULT_BUFFER_SIZE
+from ..transport import WebSocketTransport
+from .asyncio import AsyncioDriver, WireProtocol
 
 # Bytes that may wait for the transport before the core holds back.
 _HIGH_WATER = 64 * 1024
