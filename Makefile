@@ -69,7 +69,7 @@ test-install: build wheel ## Install the wheel beside other packages and by othe
 	$(BIN)/pytest -n 2 --tools tests/install
 
 test-wheel: wheel ## Install the wheel in a clean environment and run the README's first script
-	$(BIN)/python tests/wheel_check.py dist
+	$(BIN)/python tests/install/wheel_check.py dist
 
 # One wheel serves all of them. ARGS="tests/unit" takes a part of the tests.
 VERSIONS ?= 3.10 3.12 3.13

@@ -12,7 +12,7 @@ from chaos.usage import Ticker
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from waiting import Events
+from support.waiting import Events
 
 # The server gives a client up that answers no PING for 4 to 6 seconds, and this one would give
 # the server up in the same time.

@@ -9,7 +9,7 @@ from typing import Any
 from chaos.usage import Ticker, Usage
 from nats.aio.client import Client
 from nats.embedded import Server
-from waiting import eventually
+from support.waiting import eventually
 
 PAYLOAD = bytes(4096)
 PUBLISHERS = 10

@@ -10,7 +10,7 @@ from chaos.usage import MEGABYTE, Usage
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from waiting import eventually
+from support.waiting import eventually
 
 # Messages of one portion, by kind.
 DELIVERED, REQUESTED, FETCHED, KEPT = 30_000, 10_000, 5_000, 5_000

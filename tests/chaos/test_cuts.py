@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from conftest import Connect
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import EAGER, eventually, within
+from support.proxy import Proxy
+from support.waiting import EAGER, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -11,12 +11,12 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.proxy import Proxy
+from support.waiting import Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -18,8 +18,8 @@ from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from netns import Namespace, NoNamespace
-from waiting import Events, eventually, within
+from support.netns import Namespace, NoNamespace
+from support.waiting import Events, eventually, within
 
 PING_INTERVAL = 0.2
 MAX_PINGS = 2

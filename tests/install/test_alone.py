@@ -7,7 +7,7 @@ import sys
 import zipfile
 
 import pytest
-from environments import WHICH, Environment
+from support.environments import WHICH, Environment
 
 
 @pytest.fixture(scope="module")

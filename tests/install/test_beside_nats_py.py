@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from environments import Environment, pip
+from support.environments import Environment, pip
 
 PROBE = """
 import importlib.metadata, nats, nats.aio.client, nats.js, nats.micro

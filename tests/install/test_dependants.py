@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from environments import ROOT, Environment, pip
 from fastnats.embedded import Server
+from support.environments import ROOT, Environment, pip
 
 pytestmark = [pytest.mark.tools, pytest.mark.timeout(600)]
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from environments import ROOT, WHICH, Done, Environment, nats_py, pip, run, wheel
+from support.environments import ROOT, WHICH, Done, Environment, nats_py, pip, run, wheel
 
 pytestmark = [pytest.mark.tools, pytest.mark.timeout(600)]
 

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from environments import WHICH, Environment, nats_py, pip, wheel
+from support.environments import WHICH, Environment, nats_py, pip, wheel
 
 ACTIVATED = f"import fastnats; print(fastnats.activate()); {WHICH}"
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client
-from scripted import assert_nothing_runs, subscribed
-from waiting import EAGER, Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.scripted import assert_nothing_runs, subscribed
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -9,12 +9,20 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from cancelling import TIMEOUT, TURNS, assert_works, cancel_after, ended, nothing_stays, serve
 from conftest import Connect
 from nats import errors
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import eventually, within
+from support.cancelling import (
+    TIMEOUT,
+    TURNS,
+    assert_works,
+    cancel_after,
+    ended,
+    nothing_stays,
+    serve,
+)
+from support.proxy import Proxy
+from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver", "quiet_loop")
 

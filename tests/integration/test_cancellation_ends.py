@@ -8,12 +8,12 @@ from typing import Any
 
 import nats
 import pytest
-from cancelling import TIMEOUT, TURNS, assert_works, cancel_after, ended, serve
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import Events, eventually, within
+from support.cancelling import TIMEOUT, TURNS, assert_works, cancel_after, ended, serve
+from support.fake_server import FakeConnection, FakeServer
+from support.proxy import Proxy
+from support.waiting import Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver", "quiet_loop")
 

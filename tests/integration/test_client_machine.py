@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 )
 from nats import errors
 from nats.embedded import Server
-from waiting import eventually, within
+from support.waiting import eventually, within
 
 SUBJECTS = ["machine.a", "machine.b"]
 # Restarts take most of the time of a run.

@@ -12,10 +12,10 @@ from urllib.parse import ParseResult
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client, ServerVersion
 from nats.embedded import Server
+from support.fake_server import FakeConnection, FakeServer
 
 TIMEOUT = 30.0
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import nats
 import pytest
-from carriers import CARRIERS, carrier
 from conftest import Connect
 from nats.embedded import Server
-from waiting import PATIENCE, within
+from support.carriers import CARRIERS, carrier
+from support.waiting import PATIENCE, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

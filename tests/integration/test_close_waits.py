@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from waiting import EAGER, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.waiting import EAGER, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import Connect
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster
-from routes import heard
-from waiting import EAGER, Events, eventually
+from support.routes import heard
+from support.waiting import EAGER, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from lame_duck import CONFIG, Party, Way, rolling_restart_under_traffic
 from nats.embedded import Cluster
-from tls import Certificates, make_certificates
-from waiting import EAGER
+from support.lame_duck import CONFIG, Party, Way, rolling_restart_under_traffic
+from support.tls import Certificates, make_certificates
+from support.waiting import EAGER
 
 
 @pytest.fixture

@@ -9,13 +9,13 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster, Server
-from tls import make_certificates
-from waiting import EAGER, Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.tls import make_certificates
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

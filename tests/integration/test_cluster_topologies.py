@@ -14,8 +14,8 @@ from nats.embedded import Server
 from nats.js import api
 from nats.js.errors import KeyWrongLastSequenceError, NoKeysError
 from parity.servers import ReservedPort
-from routes import answered, reaches
-from waiting import EAGER, Events, eventually
+from support.routes import answered, reaches
+from support.waiting import EAGER, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -10,8 +10,8 @@ from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

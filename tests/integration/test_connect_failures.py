@@ -10,13 +10,13 @@ from typing import Any
 
 import nats
 import pytest
-from fake_server import FakeConnection, FakeServer
-from jwts import Operator
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from tls import HOSTS, local, make_certificates
-from waiting import EAGER, Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.jwts import Operator
+from support.tls import HOSTS, local, make_certificates
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 from nats.embedded import Server
-from waiting import PATIENCE
+from support.waiting import PATIENCE
 
 # A script with `USE`, what is done once the process has no descriptor left.
 SCRIPT = """

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
-from waiting import eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -11,7 +11,7 @@ from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from waiting import EAGER, Events, within
+from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

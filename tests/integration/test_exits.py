@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from nats.embedded import Server
-from tls import HOSTS, local, make_certificates
+from support.tls import HOSTS, local, make_certificates
 
 EXITS = 4
 # Seconds between the moments at which the processes exit.
@@ -22,7 +22,7 @@ if loop == "uvloop":
     import uvloop
     asyncio.new_event_loop = asyncio.events.new_event_loop = uvloop.new_event_loop
 elif loop == "blind":
-    from blind_loops import blind
+    from support.blind_loops import blind
     asyncio.new_event_loop = asyncio.events.new_event_loop = blind(asyncio.SelectorEventLoop)
 import nats
 

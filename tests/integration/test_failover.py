@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster, Server
-from waiting import EAGER, Events, eventually
+from support.fake_server import FakeConnection, FakeServer
+from support.waiting import EAGER, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 

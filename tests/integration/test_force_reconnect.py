@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from carriers import CARRIERS, carrier
 from conftest import Connect
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
+from support.carriers import CARRIERS, carrier
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

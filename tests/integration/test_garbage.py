@@ -18,12 +18,12 @@ from typing import Any
 import nats
 import psutil
 import pytest
-from blind_loops import blind
 from conftest import _uvloop
 from nats.aio.client import Client
 from nats.embedded import Server
 from nats.js.kv import KeyValue
-from waiting import PATIENCE, eventually
+from support.blind_loops import blind
+from support.waiting import PATIENCE, eventually
 
 pytestmark = [
     pytest.mark.usefixtures("driver"),

@@ -10,7 +10,7 @@ import pytest
 from conftest import Connect
 from nats import errors
 from nats.embedded import Server
-from waiting import EAGER, Events, eventually, within
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -10,8 +10,8 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
+from support.fake_server import FakeConnection, FakeServer
 
 pytestmark = pytest.mark.usefixtures("driver")
 

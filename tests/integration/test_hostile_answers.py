@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
-from waiting import within
+from support.fake_server import FakeConnection, FakeServer
+from support.waiting import within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
-from flooding import MB, PATIENCE, SLACK, flood, memory
 from nats import errors
-from scripted import admit, payloads, subscribed, subscriber
-from waiting import EAGER, Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.flooding import MB, PATIENCE, SLACK, flood, memory
+from support.scripted import admit, payloads, subscribed, subscriber
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(400)]
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
-from flooding import MB, SLACK, flood, memory
 from nats import errors
 from nats.aio.client import Client
-from scripted import admit, beginning, payloads, sending, subscriber
-from waiting import EAGER, Events, within
+from support.fake_server import FakeConnection, FakeServer
+from support.flooding import MB, SLACK, flood, memory
+from support.scripted import admit, beginning, payloads, sending, subscriber
+from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

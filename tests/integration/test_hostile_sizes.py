@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
-from flooding import MB
 from nats import errors
-from scripted import TIMEOUT, sending, subscriber
-from waiting import Events, within
+from support.fake_server import FakeConnection, FakeServer
+from support.flooding import MB
+from support.scripted import TIMEOUT, sending, subscriber
+from support.waiting import Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

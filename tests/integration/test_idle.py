@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from conftest import Connect
 from nats.embedded import Server
-from waiting import PATIENCE
+from support.waiting import PATIENCE
 
 CLIENTS = 40
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from js_pulling import until
 from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
-from waiting import within
+from support.js_pulling import until
+from support.waiting import within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

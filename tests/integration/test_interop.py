@@ -14,8 +14,8 @@ from conftest import Connect
 from nats import errors
 from nats.aio.msg import Msg
 from nats.embedded import Server
-from peer import PROGRAM
-from waiting import PATIENCE, eventually, within
+from support.peer import PROGRAM
+from support.waiting import PATIENCE, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

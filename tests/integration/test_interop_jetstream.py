@@ -13,8 +13,8 @@ import pytest
 from conftest import Connect
 from nats.embedded import Server
 from nats.js import api, errors
-from peer import PROGRAM
-from waiting import within
+from support.peer import PROGRAM
+from support.waiting import within
 
 CHUNK = 128 * 1024
 SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3_000_001)

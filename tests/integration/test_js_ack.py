@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.msg import Msg
 from nats.embedded import Server
 from nats.js import api
-from scripted import admit, subscribed
-from waiting import eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.scripted import admit, subscribed
+from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -8,7 +8,7 @@ import pytest
 from conftest import Connect
 from nats.embedded import Server
 from nats.js import api, errors
-from waiting import within
+from support.waiting import within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

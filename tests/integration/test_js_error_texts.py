@@ -12,7 +12,7 @@ from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError
-from waiting import within
+from support.waiting import within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

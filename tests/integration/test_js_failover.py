@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from js_bucket_workers import Keeper, Lister, Loader, Storer, Watcher
-from js_workers import (
+from nats import errors
+from nats.embedded import Cluster, Server
+from support.js_bucket_workers import Keeper, Lister, Loader, Storer, Watcher
+from support.js_workers import (
     ELECTION,
     HEARTBEAT,
     TIMEOUT,
@@ -25,9 +27,7 @@ from js_workers import (
     move_leader,
     stored_in,
 )
-from nats import errors
-from nats.embedded import Cluster, Server
-from waiting import EAGER, Events, eventually
+from support.waiting import EAGER, Events, eventually
 
 # An election in a busy cluster may take many seconds, and there are several.
 pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(120)]

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from js_pulling import fill, numbers, waiting
 from nats import errors
 from nats.embedded import Server
 from nats.js import errors as js_errors
-from waiting import EAGER, Events, eventually, within
+from support.js_pulling import fill, numbers, waiting
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -12,8 +12,8 @@ from nats import errors
 from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from js_pulling import Timer, fill, numbers, waiting
 from nats import errors
 from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
+from support.js_pulling import Timer, fill, numbers, waiting
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

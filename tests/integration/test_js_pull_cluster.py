@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from js_pulling import numbers, waiting
-from js_workers import ELECTION, OUTAGE, TIMEOUT, move_leader
 from nats import errors
 from nats.embedded import Cluster
 from nats.js import api
-from waiting import EAGER, Events, eventually, within
+from support.js_pulling import numbers, waiting
+from support.js_workers import ELECTION, OUTAGE, TIMEOUT, move_leader
+from support.waiting import EAGER, Events, eventually, within
 
 # An election in a busy cluster may take many seconds.
 pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(120)]

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from js_pulling import Timer, fill, limited_consumer, numbers, until, waiting
 from nats import errors
 from nats.embedded import Server
 from nats.js import JetStreamContext, api
 from nats.js import errors as js_errors
-from waiting import EAGER, Events, eventually, within
+from support.js_pulling import Timer, fill, limited_consumer, numbers, until, waiting
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

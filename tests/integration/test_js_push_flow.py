@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats.embedded import Server
 from nats.js import api
 from nats.js.errors import ConsumerSequenceMismatchError
-from waiting import Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.waiting import Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

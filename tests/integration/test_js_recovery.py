@@ -12,7 +12,7 @@ from conftest import Connect
 from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
-from waiting import EAGER, Events, eventually, within
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

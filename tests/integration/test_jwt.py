@@ -12,13 +12,13 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeServer
-from jwts import Operator, User
 from nats import errors
 from nats.aio.client import RawCredentials
 from nats.aio.errors import ErrInvalidUserCredentials
 from nats.embedded import Server
-from waiting import EAGER, Events, within
+from support.fake_server import FakeServer
+from support.jwts import Operator, User
+from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Server
-from waiting import EAGER, Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.waiting import EAGER, Events, eventually, within
 
 IMPATIENT = 'ping_interval: "1s"\nping_max: 2\n'
 

@@ -12,7 +12,7 @@ from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.kv import KV_DEL, KV_PURGE, KeyValue
-from waiting import eventually, within
+from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -9,7 +9,7 @@ from conftest import Connect
 from nats.embedded import Cluster, Server
 from nats.js import api, errors
 from nats.js.kv import KeyValue
-from waiting import within
+from support.waiting import within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from kv_watchers import begin, seen, silent
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import errors
 from nats.js.kv import KV_DEL, KV_PURGE, KeyValue
-from waiting import eventually, within
+from support.kv_watchers import begin, seen, silent
+from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

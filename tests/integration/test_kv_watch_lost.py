@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from kv_watchers import begin, seen, silent
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import errors
 from nats.js.kv import KeyValue
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
+from support.kv_watchers import begin, seen, silent
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -10,10 +10,10 @@ import nats
 import psutil
 import pytest
 from conftest import Connect
-from flooding import memory
 from nats import errors
 from nats.embedded import Server
-from waiting import eventually, within
+from support.flooding import memory
+from support.waiting import eventually, within
 
 pytestmark = [pytest.mark.usefixtures("driver"), pytest.mark.timeout(400)]
 

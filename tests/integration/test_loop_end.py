@@ -15,7 +15,7 @@ from conftest import _uvloop
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from waiting import EAGER, PATIENCE, eventually
+from support.waiting import EAGER, PATIENCE, eventually
 
 # A loop that is closed leaves transports open, and says so.
 pytestmark = [

@@ -8,10 +8,10 @@ from typing import Any
 
 import nats
 import pytest
-from blind_loops import blind
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
+from support.blind_loops import blind
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -10,12 +10,12 @@ from typing import Any
 import psutil
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
-from flooding import memory
 from nats import errors
 from nats.aio.client import Client
-from scripted import TIMEOUT, admit, beginning, payloads, sending, subscribed, subscriber
-from waiting import EAGER, Events, within
+from support.fake_server import FakeConnection, FakeServer
+from support.flooding import memory
+from support.scripted import TIMEOUT, admit, beginning, payloads, sending, subscribed, subscriber
+from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats.embedded import Server
-from waiting import EAGER, disconnected, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.waiting import EAGER, disconnected, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

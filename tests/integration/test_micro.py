@@ -14,7 +14,7 @@ from nats.embedded import Server
 from nats.micro import add_service
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER, Request, ServiceError
 from nats.micro.service import EndpointConfig, Group, GroupConfig, Service, ServiceConfig
-from waiting import PATIENCE, Events, eventually, within
+from support.waiting import PATIENCE, Events, eventually, within
 
 NAMED: dict[str, Any] = {"name": "service", "version": "1.0.0"}
 

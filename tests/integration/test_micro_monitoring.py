@@ -14,7 +14,7 @@ from nats import errors
 from nats.micro import add_service
 from nats.micro.request import Request, ServiceError
 from nats.micro.service import EndpointStats, Service, ServiceInfo, ServicePing, ServiceStats
-from waiting import PATIENCE, Events, eventually
+from support.waiting import PATIENCE, Events, eventually
 
 VERBS = ("PING", "INFO", "STATS")
 METADATA = {"zone": "a", "größe": "1"}

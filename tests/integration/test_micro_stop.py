@@ -11,7 +11,7 @@ from nats import errors
 from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import Service, ServiceConfig
-from waiting import PATIENCE, Events, eventually, within
+from support.waiting import PATIENCE, Events, eventually, within
 
 NAMED: dict[str, Any] = {"name": "service", "version": "1.0.0"}
 

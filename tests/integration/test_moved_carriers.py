@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from carriers import CARRIERS, carrier
+from support.carriers import CARRIERS, carrier
 
 MOVED = """
 import asyncio, os, ssl, sys, threading, time

@@ -14,7 +14,7 @@ import pytest
 from conftest import _uvloop
 from nats import errors
 from nats.embedded import Server
-from waiting import PATIENCE
+from support.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("driver")
 

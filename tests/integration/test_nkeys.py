@@ -10,13 +10,13 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
-from jwts import Key
 from nats import errors
 from nats._core import public_nkey, sign_with_nkey
 from nats.aio.errors import ErrInvalidUserCredentials
 from nats.embedded import Server
-from waiting import EAGER, Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.jwts import Key
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -15,7 +15,7 @@ from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.object_store import ObjectStore
-from waiting import eventually, within
+from support.waiting import eventually, within
 
 
 async def store(connect: Connect, **options: Any) -> tuple[Any, ObjectStore]:

@@ -17,8 +17,8 @@ from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import _feed, api, errors
 from nats.js.object_store import ObjectStore
-from proxy import Proxy
-from waiting import EAGER, eventually, within
+from support.proxy import Proxy
+from support.waiting import EAGER, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -14,7 +14,7 @@ from conftest import Connect
 from nats.embedded import Server
 from nats.js import api
 from parity.interpreters import environment_of, reference
-from waiting import within
+from support.waiting import within
 
 NAMES = {"empty": 0, "small": 10, "a chunk": 128 * 1024, "größe/☃ >": 3_000_001}
 

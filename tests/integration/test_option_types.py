@@ -10,10 +10,10 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats.aio.client import Client
 from nats.embedded import Server
-from waiting import EAGER, Events, within
+from support.fake_server import FakeConnection, FakeServer
+from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
-from scripted import TIMEOUT, admit, payloads, sending, subscriber
-from waiting import eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.scripted import TIMEOUT, admit, payloads, sending, subscriber
+from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -14,8 +14,8 @@ from nats.embedded import Server
 from nats.js.client import JetStreamContext
 from nats.micro import add_service
 from nats.micro.request import Request
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

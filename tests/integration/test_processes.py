@@ -17,7 +17,7 @@ import nats
 import pytest
 from conftest import _uvloop
 from nats.embedded import Server
-from waiting import PATIENCE, eventually
+from support.waiting import PATIENCE, eventually
 
 LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": _uvloop}
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import Events
+from support.fake_server import FakeConnection, FakeServer
+from support.proxy import Proxy
+from support.waiting import Events
 
 pytestmark = pytest.mark.usefixtures("driver")
 

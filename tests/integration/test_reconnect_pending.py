@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from scripted import TIMEOUT, admit, subscribed
-from waiting import EAGER, Events, disconnected, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.scripted import TIMEOUT, admit, subscribed
+from support.waiting import EAGER, Events, disconnected, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

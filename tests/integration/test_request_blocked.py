@@ -12,8 +12,8 @@ from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import eventually, within
+from support.proxy import Proxy
+from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

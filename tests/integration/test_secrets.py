@@ -15,12 +15,12 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from jwts import Key, Operator
 from nats import errors
 from nats.aio import _credentials
 from nats.aio.client import RawCredentials
 from nats.embedded import Server
-from waiting import EAGER, Events, within
+from support.jwts import Key, Operator
+from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

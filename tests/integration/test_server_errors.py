@@ -10,11 +10,11 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeServer
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
-from waiting import EAGER, Events, eventually, within
+from support.fake_server import FakeServer
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

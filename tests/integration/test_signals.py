@@ -14,8 +14,8 @@ import pytest
 from conftest import Connect
 from nats import errors
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import PATIENCE, Events, eventually
+from support.proxy import Proxy
+from support.waiting import PATIENCE, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 

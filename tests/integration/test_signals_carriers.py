@@ -10,10 +10,10 @@ from types import FrameType
 from typing import Any, Optional
 
 import pytest
-from carriers import CARRIERS, carrier
 from conftest import Connect
 from nats.aio._link.websocket import _FramedTransport
-from waiting import EAGER, Events, eventually, within
+from support.carriers import CARRIERS, carrier
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import Connect
 from nats import errors
-from waiting import eventually
+from support.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from carriers import CARRIERS, carrier
 from conftest import Connect
 from nats import errors
 from nats.aio._link.asyncio import WireProtocol
 from nats.embedded import Server
-from proxy import Proxy
-from waiting import PATIENCE, eventually, within
+from support.carriers import CARRIERS, carrier
+from support.proxy import Proxy
+from support.waiting import PATIENCE, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -13,11 +13,11 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeServer
 from nats import errors
 from nats.embedded import Server
-from tls import HOSTS, ONCE, Certificates, local, make_certificates, round_trip
-from waiting import Events, within
+from support.fake_server import FakeServer
+from support.tls import HOSTS, ONCE, Certificates, local, make_certificates, round_trip
+from support.waiting import Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import nats
 import pytest
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Server
-from tls import ONCE, local, make_certificates
-from waiting import Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.tls import ONCE, local, make_certificates
+from support.waiting import Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

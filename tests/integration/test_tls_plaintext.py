@@ -11,8 +11,8 @@ import pytest
 from conftest import Connect
 from nats import errors
 from nats.embedded import Server
-from tls import HOSTS, Certificates, local, make_certificates, round_trip
-from waiting import EAGER, Events, within
+from support.tls import HOSTS, Certificates, local, make_certificates, round_trip
+from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Cluster, Server
-from tls import HOSTS, Certificates, local, make_certificates, round_trip
-from waiting import EAGER, Events, eventually, within
+from support.fake_server import FakeConnection, FakeServer
+from support.tls import HOSTS, Certificates, local, make_certificates, round_trip
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -10,13 +10,13 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Server
-from proxy import Proxy
-from tls import Certificates, make_certificates, round_trip
-from waiting import EAGER, Events, eventually, within
-from ws_fake import FramedConnection
+from support.fake_server import FakeConnection, FakeServer
+from support.proxy import Proxy
+from support.tls import Certificates, make_certificates, round_trip
+from support.waiting import EAGER, Events, eventually, within
+from support.ws_fake import FramedConnection
 
 pytestmark = pytest.mark.usefixtures("driver", "quiet_loop")
 

@@ -12,8 +12,8 @@ import pytest
 from conftest import Connect
 from nats import errors
 from nats.embedded import Cluster, Server
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

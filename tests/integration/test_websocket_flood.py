@@ -10,11 +10,11 @@ from urllib.parse import urlparse
 
 import pytest
 from conftest import Connect
-from fake_server import FakeServer
-from flooding import PATIENCE, memory
 from nats.aio.transport import WebSocketTransport
-from waiting import EAGER, Events, eventually, within
-from ws_fake import (
+from support.fake_server import FakeServer
+from support.flooding import PATIENCE, memory
+from support.waiting import EAGER, Events, eventually, within
+from support.ws_fake import (
     BINARY,
     CLOSE,
     CONTINUATION,

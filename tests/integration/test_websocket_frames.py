@@ -6,10 +6,10 @@ import asyncio
 
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
-from proxy import Proxy
-from waiting import EAGER, Events, eventually, within
-from ws_fake import (
+from support.fake_server import FakeConnection, FakeServer
+from support.proxy import Proxy
+from support.waiting import EAGER, Events, eventually, within
+from support.ws_fake import (
     BINARY,
     CLOSE,
     CONTINUATION,

@@ -10,11 +10,11 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer
 from nats import errors
 from nats.embedded import Server
-from waiting import Events, within
-from ws_fake import (
+from support.fake_server import FakeConnection, FakeServer
+from support.waiting import Events, within
+from support.ws_fake import (
     CLOSE,
     FramedConnection,
     frame,

@@ -8,12 +8,12 @@ from urllib.parse import urlparse
 
 import pytest
 from conftest import Connect
-from fake_server import FakeServer
 from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
-from tls import Certificates, make_certificates, round_trip
-from waiting import EAGER, Events, eventually, within
-from ws_fake import FramedConnection, websocket, ws_url
+from support.fake_server import FakeServer
+from support.tls import Certificates, make_certificates, round_trip
+from support.waiting import EAGER, Events, eventually, within
+from support.ws_fake import FramedConnection, websocket, ws_url
 
 pytestmark = pytest.mark.usefixtures("driver", "ipv6")
 

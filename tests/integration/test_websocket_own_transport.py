@@ -13,8 +13,8 @@ from conftest import Connect
 from nats import errors
 from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
-from tls import make_certificates, round_trip
-from waiting import EAGER, Events, eventually, within
+from support.tls import make_certificates, round_trip
+from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -10,11 +10,11 @@ from typing import Any
 import nats
 import pytest
 from conftest import Connect
-from fake_server import FakeServer
 from nats import errors
 from nats.embedded import Cluster, Server
-from tls import Certificates, make_certificates
-from waiting import EAGER, Events, eventually
+from support.fake_server import FakeServer
+from support.tls import Certificates, make_certificates
+from support.waiting import EAGER, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -8,13 +8,22 @@ from pathlib import Path
 from urllib.parse import ParseResult, urlparse
 
 import pytest
-from fake_server import FakeServer
 from nats import errors
 from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
-from tls import make_certificates
-from waiting import within
-from ws_fake import BINARY, CLOSE, CONTINUATION, PING, PONG, FramedConnection, websocket, ws_url
+from support.fake_server import FakeServer
+from support.tls import make_certificates
+from support.waiting import within
+from support.ws_fake import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    PING,
+    PONG,
+    FramedConnection,
+    websocket,
+    ws_url,
+)
 
 PLAIN = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
 

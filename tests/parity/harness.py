@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fake_server import FakeServer, Handler, handshake_and_serve
 from nats.aio.client import Client
 from nats.errors import (
     BadSubjectError,
@@ -26,6 +25,7 @@ from nats.errors import (
     OutboundBufferLimitError,
 )
 from parity.servers import ReservedPort, Server
+from support.fake_server import FakeServer, Handler, handshake_and_serve
 
 PATIENCE = 20.0
 

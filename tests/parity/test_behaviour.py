@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import pytest
 from parity.harness import SCENARIOS
 from parity.interpreters import FOLDER, OURS, environment_of, nats_server, reference
-from tls import HOSTS, make_certificates
+from support.tls import HOSTS, make_certificates
 
 DRIVERS = ("tokio", "asyncio")
 # nats-py needs it for WebSockets only, and imports it always, which takes longer than most

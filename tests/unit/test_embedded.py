@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from embedded_probe import Raw, info, is_alive, is_refused, stream
 from nats import embedded
 from nats.embedded import EmbeddedError, Server, ServerNotFoundError, ServerStartError
+from support.embedded_probe import Raw, info, is_alive, is_refused, stream
 
 
 def test_starts_and_stops() -> None:

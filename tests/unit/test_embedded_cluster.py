@@ -8,8 +8,8 @@ import time
 from functools import partial
 
 import pytest
-from embedded_probe import Raw, eventually, info, is_alive, stream
 from nats.embedded import Cluster, EmbeddedError, Server, ServerStartError
+from support.embedded_probe import Raw, eventually, info, is_alive, stream
 
 
 def knows(server: Server, peers: set[str]) -> bool:

@@ -9,8 +9,8 @@ import sys
 
 import psutil
 import pytest
-from embedded_probe import Raw, eventually, is_alive
 from nats.embedded import EmbeddedError, Server
+from support.embedded_probe import Raw, eventually, is_alive
 
 
 def test_raising_body() -> None:

@@ -10,9 +10,9 @@ import time
 from collections.abc import AsyncIterator
 
 import pytest
-from fake_server import FakeConnection, FakeServer
 from nats.embedded import Server
-from proxy import Proxy
+from support.fake_server import FakeConnection, FakeServer
+from support.proxy import Proxy
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 

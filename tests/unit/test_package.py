@@ -21,7 +21,7 @@ from nats import nuid
 from nats.aio.client import RawCredentials, ServerVersion
 from nats.aio.transport import TcpTransport, Transport, WebSocketTransport
 from nats.nuid import NUID
-from waiting import within
+from support.waiting import within
 
 
 def python(*arguments: str, **environment: str) -> str:

@@ -6,9 +6,9 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from jwts import Key
 from nats.aio.client import Client
 from parity.harness import Context
+from support.jwts import Key
 
 ONCE: dict[str, Any] = {"allow_reconnect": False, "connect_timeout": 5}
 FAST: dict[str, Any] = {"reconnect_time_wait": 0.05, "connect_timeout": 5}

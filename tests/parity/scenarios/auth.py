@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fake_server import FakeConnection
 from parity.harness import Context, scenario, settle
+from support.fake_server import FakeConnection
 
 USERS = 'authorization { users: [{user: "bob", password: "secret"}] }'
 TOKEN = 'authorization { token: "t0ken" }'

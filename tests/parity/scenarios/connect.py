@@ -6,8 +6,8 @@ import asyncio
 import logging
 
 import nats
-from fake_server import FakeConnection
 from parity.harness import Context, scenario, settle
+from support.fake_server import FakeConnection
 
 FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 1}
 

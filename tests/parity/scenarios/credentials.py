@@ -6,7 +6,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from jwts import Operator, User
 from nats.aio.client import RawCredentials
 from parity.harness import Context, scenario
 from parity.scenarios._credentials import (
@@ -23,6 +22,7 @@ from parity.scenarios._credentials import (
     try_each,
     until_done_reconnecting,
 )
+from support.jwts import Operator, User
 
 JWT_MARK = "-----BEGIN NATS USER JWT-----\n"
 SEED_MARK = "-----BEGIN USER NKEY SEED-----\n"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from fake_server import FakeConnection
 from nats.nuid import NUID
 from parity.harness import Context, scenario, settle
+from support.fake_server import FakeConnection
 
 
 @scenario

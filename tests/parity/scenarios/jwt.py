@@ -6,10 +6,10 @@ import asyncio
 import time
 from typing import Any
 
-from jwts import Operator, User
 from nats.aio.client import Client, RawCredentials
 from parity.harness import Context, scenario, settle
 from parity.scenarios._credentials import FAST, ONCE, RETRY, STARTING, restart, state
+from support.jwts import Operator, User
 
 
 async def start(ctx: Context) -> Operator:

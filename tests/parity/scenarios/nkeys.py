@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from jwts import Key
 from parity.harness import Context, scenario
 from parity.scenarios._credentials import (
     FAST,
@@ -16,6 +15,7 @@ from parity.scenarios._credentials import (
     try_each,
     until_done_reconnecting,
 )
+from support.jwts import Key
 
 ACCOUNT = 0
 

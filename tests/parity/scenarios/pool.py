@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from fake_server import FakeConnection
 from nats import errors
 from nats.aio.client import Client
 from parity.harness import Context, scenario, settle
+from support.fake_server import FakeConnection
 
 FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 1, "dont_randomize": True}
 

@@ -7,9 +7,9 @@ import ssl
 from pathlib import Path
 from typing import Any
 
-from fake_server import FakeConnection
 from parity.harness import Context, scenario, settle
 from parity.servers import Server
+from support.fake_server import FakeConnection
 
 ONCE = {"allow_reconnect": False, "connect_timeout": 3}
 FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 3}

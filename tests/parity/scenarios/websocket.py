@@ -8,7 +8,7 @@ from typing import Any
 from nats.aio.client import Client
 from parity.harness import Context, scenario
 from parity.servers import Server
-from ws_fake import BINARY, CLOSE, TEXT, FramedConnection, websocket, ws_url
+from support.ws_fake import BINARY, CLOSE, TEXT, FramedConnection, websocket, ws_url
 
 FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 2}
 

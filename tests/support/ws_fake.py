@@ -20,8 +20,8 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from fake_server import READ_TIMEOUT, ClientGone, FakeConnection, FakeServer, Handler
-from waiting import within
+from support.fake_server import READ_TIMEOUT, ClientGone, FakeConnection, FakeServer, Handler
+from support.waiting import within
 
 GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10

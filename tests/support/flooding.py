@@ -6,7 +6,8 @@ import ctypes
 import gc
 
 import psutil
-from fake_server import FakeConnection
+
+from support.fake_server import FakeConnection
 
 MB = 1 << 20
 

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
-from waiting import eventually, within
+from support.waiting import eventually, within
 
 TIMEOUT = 30.0
 # More turns of the loop than any of the operations needs on an idle machine.

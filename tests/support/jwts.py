@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ed25519 import PrivateKey
+from support.ed25519 import PrivateKey
 
 # First byte of a public key of each kind, see ADR-14.
 _OPERATOR, _ACCOUNT, _USER = 14 << 3, 0, 20 << 3

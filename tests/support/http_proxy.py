@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from types import TracebackType
 
-from proxy import Proxy
+from support.proxy import Proxy
 
 
 class HttpProxy:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from js_workers import ELECTION, FETCH_TIMEOUT, Worker
 from nats.js import api
 from nats.js.errors import KeyNotFoundError, NoKeysError
+
+from support.js_workers import ELECTION, FETCH_TIMEOUT, Worker
 
 
 class Keeper(Worker):

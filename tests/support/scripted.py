@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import nats
 from conftest import Connect
-from fake_server import FakeConnection, FakeServer, Handler
-from waiting import Events, eventually, within
+
+from support.fake_server import FakeConnection, FakeServer, Handler
+from support.waiting import Events, eventually, within
 
 # Seconds that a message may take.
 TIMEOUT = 30.0

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from nats.embedded import Server
-from tls import HOSTS, local, make_certificates
+
+from support.tls import HOSTS, local, make_certificates
 
 CARRIERS = ["tcp", "tls", "ws"]
 

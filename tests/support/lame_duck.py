@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from js_workers import ELECTION, TIMEOUT, Crew, Publisher, Puller, Pusher, Worker, stored_in
 from nats.aio.client import Client
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster, Server
-from routes import heard
-from waiting import EAGER, Events, eventually
+
+from support.js_workers import ELECTION, TIMEOUT, Crew, Publisher, Puller, Pusher, Worker, stored_in
+from support.routes import heard
+from support.waiting import EAGER, Events, eventually
 
 # The server closes a client per second at most once the grace period is over. The duration has
 # no effect on a few clients; this is the shortest that servers accept.

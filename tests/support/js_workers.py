@@ -20,7 +20,8 @@ from nats.js.errors import (
     ServiceUnavailableError,
     TooManyStalledMsgsError,
 )
-from waiting import eventually
+
+from support.waiting import eventually
 
 T = TypeVar("T")
 

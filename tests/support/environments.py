@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 # Says which implementation was imported; nats-py has no `__version__`.
 WHICH = "import nats; print('fastnats' if hasattr(nats, '__version__') else 'nats-py')"

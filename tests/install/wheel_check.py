@@ -1,6 +1,6 @@
 """Installs the wheel in a clean virtual environment and runs the README's first script there.
 
-Run by `make test-wheel`: `python tests/wheel_check.py DIRECTORY_WITH_THE_WHEEL`.
+Run by `make test-wheel`: `python tests/install/wheel_check.py DIRECTORY_WITH_THE_WHEEL`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tempfile
 import venv
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def first_script(readme: str) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 from nats import errors
 from nats.js.errors import NoStreamResponseError
-from waiting import PATIENCE
+
+from support.waiting import PATIENCE
 
 
 async def reaches(call: Any, *arguments: Any, **options: Any) -> Any:

@@ -3,5 +3,5 @@
 import os
 from pathlib import Path
 
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or Path(__file__).parents[1] / "target")
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or Path(__file__).parents[2] / "target")
 PROGRAM = TARGET / "debug" / "peer"

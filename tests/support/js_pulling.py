@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from waiting import within
+from support.waiting import within
 
 
 async def fill(js: Any, count: int, start: int = 0) -> None:
