@@ -15,13 +15,13 @@ import gc
 import importlib.util
 import socket
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from typing import Any
 
 import pytest
 from nats.embedded import Cluster, Server
-
-CLOSE_TIMEOUT = 30.0
+from support.connecting import CLOSE_TIMEOUT, Connect, HasUrl
+from support.event_loops import new_uvloop
 
 # Files of tests that run on one pair of loop and driver each.
 ABOVE_THE_DATA_PATH = (
@@ -34,26 +34,10 @@ ABOVE_THE_DATA_PATH = (
 )
 
 
-class HasUrl(Protocol):
-    """A ``Server``, ``Cluster``, ``FakeServer`` or ``Proxy``."""
-
-    @property
-    def url(self) -> str: ...
-
-
-Connect = Callable[..., Awaitable[Any]]
-
-
-def _uvloop() -> asyncio.AbstractEventLoop:
-    import uvloop
-
-    return uvloop.new_event_loop()
-
-
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": _uvloop}
+    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": new_uvloop}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -83,7 +67,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     # By a mark: a factory that skips breaks pytest-asyncio's set-up of the tests after it.
     for item in items:
         callspec = getattr(item, "callspec", None)
-        if callspec is not None and _uvloop in callspec.params.values():
+        if callspec is not None and new_uvloop in callspec.params.values():
             item.add_marker(pytest.mark.skip(reason="uvloop is not installed"))
 
 
@@ -92,11 +76,13 @@ def _is_in_matrix(item: pytest.Item) -> bool:
     or one of each above the data path."""
     params = getattr(item, "callspec", None) and item.callspec.params
     loops = [
-        loop for loop in (asyncio.SelectorEventLoop, _uvloop) if params and loop in params.values()
+        loop
+        for loop in (asyncio.SelectorEventLoop, new_uvloop)
+        if params and loop in params.values()
     ]
     if not loops:
         return True
-    is_uvloop = loops == [_uvloop]
+    is_uvloop = loops == [new_uvloop]
     choice = zlib.crc32(item.nodeid.partition("[")[0].encode())
     if item.path.name.startswith(ABOVE_THE_DATA_PATH) and is_uvloop is not bool(choice & 2):
         return False

@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Server
+from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import EAGER, eventually, within
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
+from support.connecting import Connect
 from support.netns import Namespace, NoNamespace
 from support.waiting import Events, eventually, within
 

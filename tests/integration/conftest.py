@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from conftest import Connect
 from nats.embedded import Cluster
+from support.connecting import Connect
 
 
 @pytest.fixture(scope="module")

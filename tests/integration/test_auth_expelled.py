@@ -6,8 +6,8 @@ import itertools
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.waiting import EAGER, Events, eventually, within
 

@@ -8,9 +8,9 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.scripted import assert_nothing_runs, subscribed
 from support.waiting import EAGER, Events, eventually, within

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
 from nats.micro import add_service
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.scripted import Gated
 from support.waiting import EAGER, Events, eventually, within

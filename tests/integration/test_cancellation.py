@@ -9,7 +9,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
 from support.cancelling import (
@@ -21,6 +20,7 @@ from support.cancelling import (
     nothing_stays,
     serve,
 )
+from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import eventually, within
 

@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import nats
 import pytest
-from conftest import CLOSE_TIMEOUT, _uvloop
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -24,6 +23,8 @@ from hypothesis.stateful import (
 )
 from nats import errors
 from nats.embedded import Server
+from support.connecting import CLOSE_TIMEOUT
+from support.event_loops import new_uvloop
 from support.waiting import eventually, within
 
 SUBJECTS = ["machine.a", "machine.b"]
@@ -337,7 +338,7 @@ class ClientMachine(RuleBasedStateMachine):
 # A busy machine must not cut it short: Hypothesis would report something else then.
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize(
-    "new_loop", [asyncio.SelectorEventLoop, _uvloop], ids=["asyncio", "uvloop"]
+    "new_loop", [asyncio.SelectorEventLoop, new_uvloop], ids=["asyncio", "uvloop"]
 )
 def test_a_clients_life(server: Server, driver: str, new_loop: Any) -> None:
     class Machine(ClientMachine):

@@ -11,10 +11,10 @@ from urllib.parse import ParseResult
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client, ServerVersion
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 
 TIMEOUT = 30.0

@@ -10,9 +10,9 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats.embedded import Server
 from support.carriers import CARRIERS, carrier
+from support.connecting import Connect
 from support.waiting import PATIENCE, within
 
 pytestmark = pytest.mark.usefixtures("driver")

@@ -8,10 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.waiting import EAGER, eventually, within
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Cluster, Server
+from support.connecting import Connect
 from support.fake_server import FakeServer
 from support.waiting import EAGER, Events, eventually, within
 

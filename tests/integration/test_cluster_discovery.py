@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster
+from support.connecting import Connect
 from support.routes import heard
 from support.waiting import EAGER, Events, eventually
 

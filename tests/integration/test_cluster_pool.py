@@ -8,11 +8,11 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster, Server
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.tls import make_certificates
 from support.waiting import EAGER, Events, eventually, within

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
 from nats.js import api
 from nats.js.errors import KeyWrongLastSequenceError, NoKeysError
 from parity.servers import ReservedPort
+from support.connecting import Connect
 from support.routes import answered, reaches
 from support.waiting import EAGER, Events, eventually
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Connect
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.waiting import eventually, within
 

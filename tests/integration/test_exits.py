@@ -22,7 +22,7 @@ if loop == "uvloop":
     import uvloop
     asyncio.new_event_loop = asyncio.events.new_event_loop = uvloop.new_event_loop
 elif loop == "blind":
-    from support.blind_loops import blind
+    from support.event_loops import blind
     asyncio.new_event_loop = asyncio.events.new_event_loop = blind(asyncio.SelectorEventLoop)
 import nats
 

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster, Server
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.waiting import EAGER, Events, eventually
 

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from conftest import Connect
 from support.carriers import CARRIERS, carrier
+from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within
 

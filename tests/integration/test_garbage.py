@@ -18,11 +18,10 @@ from typing import Any
 import nats
 import psutil
 import pytest
-from conftest import _uvloop
 from nats.aio.client import Client
 from nats.embedded import Server
 from nats.js.kv import KeyValue
-from support.blind_loops import blind
+from support.event_loops import blind, new_uvloop
 from support.waiting import PATIENCE, eventually
 
 pytestmark = [
@@ -41,7 +40,7 @@ def new_loop(request: pytest.FixtureRequest) -> LoopFactory:
         pytest.importorskip("uvloop")
     loops: dict[str, LoopFactory] = {
         "asyncio": asyncio.SelectorEventLoop,
-        "uvloop": _uvloop,
+        "uvloop": new_uvloop,
         "blind": blind(asyncio.SelectorEventLoop),
     }
     return loops[request.param]

@@ -7,9 +7,9 @@ import logging
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
+from support.connecting import Connect
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

@@ -9,8 +9,8 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 
 pytestmark = pytest.mark.usefixtures("driver")

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Connect
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.waiting import within
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import Connect
 from nats import errors
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.flooding import MB, PATIENCE, SLACK, flood, memory
 from support.scripted import admit, payloads, subscribed, subscriber

@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.flooding import MB, SLACK, flood, memory
 from support.scripted import admit, beginning, payloads, sending, subscriber

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import Connect
 from nats import errors
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.flooding import MB
 from support.scripted import TIMEOUT, sending, subscriber

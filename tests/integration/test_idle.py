@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import Connect
 from nats.embedded import Server
+from support.connecting import Connect
 from support.waiting import PATIENCE
 
 CLIENTS = 40

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
+from support.connecting import Connect
 from support.js_pulling import until
 from support.waiting import within
 

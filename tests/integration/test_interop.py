@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.msg import Msg
 from nats.embedded import Server
+from support.connecting import Connect
 from support.peer import PROGRAM
 from support.waiting import PATIENCE, eventually, within
 

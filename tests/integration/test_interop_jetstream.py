@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Server
 from nats.js import api, errors
+from support.connecting import Connect
 from support.peer import PROGRAM
 from support.waiting import within
 

@@ -9,11 +9,11 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.msg import Msg
 from nats.embedded import Server
 from nats.js import api
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.scripted import admit, subscribed
 from support.waiting import eventually, within

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Server
 from nats.js import api, errors
+from support.connecting import Connect
 from support.waiting import within
 
 pytestmark = pytest.mark.usefixtures("driver")

@@ -8,10 +8,10 @@ import datetime
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Cluster, Server
 from nats.js import api
 from nats.js import errors as js_errors
+from support.connecting import Connect
 from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

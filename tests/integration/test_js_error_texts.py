@@ -6,12 +6,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.client import JetStreamContext
 from nats.js.errors import APIError
+from support.connecting import Connect
 from support.waiting import within
 
 pytestmark = pytest.mark.usefixtures("driver")

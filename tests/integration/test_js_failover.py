@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Cluster, Server
+from support.connecting import Connect
 from support.js_bucket_workers import Keeper, Lister, Loader, Storer, Watcher
 from support.js_workers import (
     ELECTION,

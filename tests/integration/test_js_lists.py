@@ -7,9 +7,9 @@ import logging
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.aio.msg import Msg
 from nats.embedded import Server
+from support.connecting import Connect
 
 # The server puts 256 streams or consumers, and 100 000 subjects, into one answer.
 COUNT = 260

@@ -8,11 +8,11 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.manager import JetStreamManager
+from support.connecting import Connect
 
 TIMEOUT = 30.0
 

@@ -7,10 +7,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within

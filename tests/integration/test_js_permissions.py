@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
 from nats.js import errors as js_errors
+from support.connecting import Connect
 from support.js_pulling import fill, numbers, waiting
 from support.waiting import EAGER, Events, eventually, within
 

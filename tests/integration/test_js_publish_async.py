@@ -7,11 +7,11 @@ import time
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
+from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within
 

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Cluster
 from nats.js import api
+from support.connecting import Connect
 from support.js_pulling import numbers, waiting
 from support.js_workers import ELECTION, OUTAGE, TIMEOUT, move_leader
 from support.waiting import EAGER, Events, eventually, within

@@ -7,11 +7,11 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
 from nats.js import JetStreamContext, api
 from nats.js import errors as js_errors
+from support.connecting import Connect
 from support.js_pulling import Timer, fill, limited_consumer, numbers, until, waiting
 from support.waiting import EAGER, Events, eventually, within
 

@@ -6,10 +6,10 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Server
 from nats.js import api
 from nats.js.errors import ConsumerSequenceMismatchError
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.waiting import Events, eventually, within
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import nats.js.client
 import pytest
-from conftest import Connect
 from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
+from support.connecting import Connect
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

@@ -8,9 +8,9 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats.embedded import Server
 from nats.js import api
+from support.connecting import Connect
 
 pytestmark = pytest.mark.usefixtures("driver")
 

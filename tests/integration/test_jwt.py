@@ -11,11 +11,11 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import RawCredentials
 from nats.aio.errors import ErrInvalidUserCredentials
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeServer
 from support.jwts import Operator, User
 from support.waiting import EAGER, Events, within

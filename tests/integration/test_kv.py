@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.kv import KV_DEL, KV_PURGE, KeyValue
+from support.connecting import Connect
 from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Cluster, Server
 from nats.js import api, errors
 from nats.js.kv import KeyValue
+from support.connecting import Connect
 from support.waiting import within
 
 pytestmark = pytest.mark.usefixtures("driver")

@@ -7,11 +7,11 @@ import datetime
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import errors
 from nats.js.kv import KV_DEL, KV_PURGE, KeyValue
+from support.connecting import Connect
 from support.kv_watchers import begin, seen, silent
 from support.waiting import eventually, within
 

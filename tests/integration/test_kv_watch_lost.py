@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import errors
 from nats.js.kv import KeyValue
+from support.connecting import Connect
 from support.kv_watchers import begin, seen, silent
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within

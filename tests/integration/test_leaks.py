@@ -9,9 +9,9 @@ from typing import Any
 import nats
 import psutil
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
+from support.connecting import Connect
 from support.flooding import memory
 from support.waiting import eventually, within
 

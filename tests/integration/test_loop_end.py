@@ -11,10 +11,10 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import _uvloop
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
+from support.event_loops import new_uvloop
 from support.waiting import EAGER, PATIENCE, eventually
 
 # A loop that is closed leaves transports open, and says so.
@@ -38,7 +38,7 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """As `asyncio.run`, on either loop."""
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
-    factory = _uvloop if request.param == "uvloop" else asyncio.SelectorEventLoop
+    factory = new_uvloop if request.param == "uvloop" else asyncio.SelectorEventLoop
 
     def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
         loop = factory()

@@ -9,7 +9,7 @@ from typing import Any
 import nats
 import pytest
 from nats.embedded import Server
-from support.blind_loops import blind
+from support.event_loops import blind
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within
 

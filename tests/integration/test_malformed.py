@@ -9,9 +9,9 @@ from typing import Any
 
 import psutil
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.flooding import memory
 from support.scripted import TIMEOUT, admit, beginning, payloads, sending, subscribed, subscriber

@@ -13,11 +13,11 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.embedded import Server
+from support.connecting import Connect
 
 TIMEOUT = 30.0
 

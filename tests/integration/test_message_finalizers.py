@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from typing import Any
 
-from conftest import Connect
+from support.connecting import Connect
 
 COUNT = 50
 

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.waiting import EAGER, disconnected, eventually, within
 

@@ -7,13 +7,13 @@ import sys
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
 from nats.micro import add_service
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER, Request, ServiceError
 from nats.micro.service import EndpointConfig, Group, GroupConfig, Service, ServiceConfig
+from support.connecting import Connect
 from support.waiting import PATIENCE, Events, eventually, within
 
 NAMED: dict[str, Any] = {"name": "service", "version": "1.0.0"}

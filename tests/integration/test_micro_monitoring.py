@@ -9,11 +9,11 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.micro import add_service
 from nats.micro.request import Request, ServiceError
 from nats.micro.service import EndpointStats, Service, ServiceInfo, ServicePing, ServiceStats
+from support.connecting import Connect
 from support.waiting import PATIENCE, Events, eventually
 
 VERBS = ("PING", "INFO", "STATS")

@@ -6,11 +6,11 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import Service, ServiceConfig
+from support.connecting import Connect
 from support.waiting import PATIENCE, Events, eventually, within
 
 NAMED: dict[str, Any] = {"name": "service", "version": "1.0.0"}

@@ -11,9 +11,9 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import _uvloop
 from nats import errors
 from nats.embedded import Server
+from support.event_loops import new_uvloop
 from support.waiting import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -53,7 +53,7 @@ class Moved:
 def moved(request: pytest.FixtureRequest, server: Server) -> Iterator[Moved]:
     if request.param == "uvloop":
         pytest.importorskip("uvloop")
-        loop = _uvloop()
+        loop = new_uvloop()
     else:
         loop = asyncio.SelectorEventLoop()
     moved = Moved(loop, server.url)

@@ -9,11 +9,11 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats._core import public_nkey, sign_with_nkey
 from nats.aio.errors import ErrInvalidUserCredentials
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.jwts import Key
 from support.waiting import EAGER, Events, eventually, within

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import _feed, api, errors
 from nats.js.object_store import ObjectStore
+from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import EAGER, eventually, within
 

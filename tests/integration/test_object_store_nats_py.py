@@ -10,10 +10,10 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from conftest import Connect
 from nats.embedded import Server
 from nats.js import api
 from parity.interpreters import environment_of, reference
+from support.connecting import Connect
 from support.waiting import within
 
 NAMES = {"empty": 0, "small": 10, "a chunk": 128 * 1024, "größe/☃ >": 3_000_001}

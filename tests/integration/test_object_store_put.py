@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.object_store import ObjectStore
+from support.connecting import Connect
 from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

@@ -9,9 +9,9 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats.aio.client import Client
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.waiting import EAGER, Events, within
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats.embedded import Server
+from support.connecting import Connect
 
 pytestmark = pytest.mark.usefixtures("driver")
 

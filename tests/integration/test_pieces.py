@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from conftest import Connect
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.scripted import TIMEOUT, admit, payloads, sending, subscriber
 from support.waiting import eventually, within

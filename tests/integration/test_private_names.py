@@ -6,7 +6,6 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
@@ -14,6 +13,7 @@ from nats.embedded import Server
 from nats.js.client import JetStreamContext
 from nats.micro import add_service
 from nats.micro.request import Request
+from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within
 

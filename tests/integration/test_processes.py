@@ -15,11 +15,11 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import _uvloop
 from nats.embedded import Server
+from support.event_loops import new_uvloop
 from support.waiting import PATIENCE, eventually
 
-LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": _uvloop}
+LOOPS = {"asyncio": asyncio.new_event_loop, "uvloop": new_uvloop}
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

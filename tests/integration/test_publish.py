@@ -6,9 +6,9 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.proxy import Proxy
 from support.waiting import Events

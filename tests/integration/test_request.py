@@ -8,10 +8,10 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
+from support.connecting import Connect
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -14,11 +14,11 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio import _credentials
 from nats.aio.client import RawCredentials
 from nats.embedded import Server
+from support.connecting import Connect
 from support.jwts import Key, Operator
 from support.waiting import EAGER, Events, within
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeServer
 from support.waiting import EAGER, Events, eventually, within
 

@@ -11,9 +11,9 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
+from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import PATIENCE, Events, eventually
 

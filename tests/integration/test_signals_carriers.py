@@ -10,9 +10,9 @@ from types import FrameType
 from typing import Any, Optional
 
 import pytest
-from conftest import Connect
 from nats.aio._link.websocket import _FramedTransport
 from support.carriers import CARRIERS, carrier
+from support.connecting import Connect
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

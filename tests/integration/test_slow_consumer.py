@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
+from support.connecting import Connect
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -9,10 +9,10 @@ import pickle
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.msg import Msg
 from nats.embedded import Server
+from support.connecting import Connect
 
 TIMEOUT = 30.0
 

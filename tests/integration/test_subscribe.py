@@ -8,8 +8,8 @@ import itertools
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
+from support.connecting import Connect
 from support.waiting import eventually
 
 pytestmark = pytest.mark.usefixtures("driver")

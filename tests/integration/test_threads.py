@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio._link.asyncio import WireProtocol
 from nats.embedded import Server
 from support.carriers import CARRIERS, carrier
+from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import PATIENCE, eventually, within
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeServer
 from support.tls import HOSTS, ONCE, Certificates, local, make_certificates, round_trip
 from support.waiting import Events, within

@@ -8,9 +8,9 @@ from typing import Any
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Server
+from support.connecting import Connect
 from support.tls import HOSTS, Certificates, local, make_certificates, round_trip
 from support.waiting import EAGER, Events, within
 

@@ -7,9 +7,9 @@ import ssl
 from pathlib import Path
 
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.embedded import Cluster, Server
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.tls import HOSTS, Certificates, local, make_certificates, round_trip
 from support.waiting import EAGER, Events, eventually, within

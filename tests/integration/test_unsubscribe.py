@@ -7,8 +7,8 @@ import gc
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
+from support.connecting import Connect
 
 pytestmark = pytest.mark.usefixtures("driver")
 

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlparse
 
 import pytest
-from conftest import Connect
 from nats.aio.transport import WebSocketTransport
+from support.connecting import Connect
 from support.fake_server import FakeServer
 from support.flooding import PATIENCE, memory
 from support.waiting import EAGER, Events, eventually, within

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from conftest import Connect
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within

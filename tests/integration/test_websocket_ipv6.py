@@ -7,9 +7,9 @@ from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
-from conftest import Connect
 from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
+from support.connecting import Connect
 from support.fake_server import FakeServer
 from support.tls import Certificates, make_certificates, round_trip
 from support.waiting import EAGER, Events, eventually, within

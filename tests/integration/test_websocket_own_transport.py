@@ -9,10 +9,10 @@ from typing import Any
 import nats
 import nats.aio.client
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
+from support.connecting import Connect
 from support.tls import make_certificates, round_trip
 from support.waiting import EAGER, Events, eventually, within
 

@@ -12,10 +12,10 @@ from urllib.parse import ParseResult, urlparse
 
 import nats
 import pytest
-from conftest import Connect
 from nats import errors
 from nats.aio._link.http_proxy import proxy_of
 from nats.embedded import Server
+from support.connecting import Connect
 from support.http_proxy import HttpProxy
 from support.tls import make_certificates, round_trip
 from support.waiting import EAGER, Events, within

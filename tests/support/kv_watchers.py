@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from conftest import Connect
 from nats import errors
+
+from support.connecting import Connect
 
 
 async def begin(connect: Connect, storage: str = "memory", **options: Any) -> tuple[Any, Any, Any]:

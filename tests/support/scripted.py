@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import nats
-from conftest import Connect
 
+from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer, Handler
 from support.waiting import Events, eventually, within
 

@@ -1,12 +1,20 @@
-"""Event loops that can't watch descriptors, as the default one of Windows."""
+"""The event loops that tests run on beside asyncio's own."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 
+def new_uvloop() -> asyncio.AbstractEventLoop:
+    import uvloop
+
+    return uvloop.new_event_loop()
+
+
 def blind(base: type) -> type:
-    """The loop class without `add_reader`; its own transports don't need it."""
+    """The loop class without `add_reader`, as the default one of Windows; its own transports
+    don't need it."""
 
     def refuse(self: Any, *args: Any) -> None:
         raise NotImplementedError
