@@ -71,7 +71,7 @@ test-install: build wheel ## Install the wheel beside other packages and by othe
 test-wheel: wheel ## Install the wheel in a clean environment and run the README's first script
 	$(BIN)/python tests/install/wheel_check.py dist
 
-# One wheel serves all of them. ARGS="tests/unit" takes a part of the tests.
+# One wheel serves all of them. ARGS="tests/js" takes a part of the tests.
 VERSIONS ?= 3.10 3.12 3.13
 test-versions: wheel peer ## Run the Python tests on other CPythons: VERSIONS="3.10 3.13"
 	@for version in $(VERSIONS); do \
@@ -142,9 +142,10 @@ fuzz: ## Bounded run of each fuzz target (needs cargo-fuzz)
 			-max_total_time=$(FUZZ_SECONDS) || exit 1; \
 	done
 
-ASAN_TESTS ?= test_message test_subscribe test_request test_publish test_headers test_malformed \
-	test_client_machine test_cancellation test_cancellation_ends test_js_pull test_js_push test_kv \
-	test_object_store test_moved_carriers test_signals
+ASAN_TESTS ?= messages/test_message messages/test_subscribe messages/test_request \
+	messages/test_publish messages/test_headers hostile/test_malformed client/test_machine \
+	client/test_cancellation client/test_cancellation_ends js/test_pull js/test_push kv/test_buckets \
+	objects/test_stores processes/test_moved_carriers processes/test_signals
 asan: $(VENV)/.stamp ## Run tests against the extension built with AddressSanitizer (Linux, gcc)
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=address" PYO3_PYTHON=$(abspath $(BIN)/python) \
 		CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_STRIP=none \
@@ -158,7 +159,7 @@ asan: $(VENV)/.stamp ## Run tests against the extension built with AddressSaniti
 		ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 \
 		LD_PRELOAD=$$($(CC) -print-file-name=libasan.so) \
 		$(BIN)/python -m pytest -q --timeout 240 \
-		$(ASAN_TESTS:%=tests/integration/%.py)
+		$(ASAN_TESTS:%=tests/%.py)
 
 loom: ## Check the doorbell and the queues in every interleaving of the two threads
 	RUSTFLAGS="--cfg fastnats_loom" cargo test --locked --quiet --release \

@@ -23,15 +23,8 @@ from nats.embedded import Cluster, Server
 from support.connecting import CLOSE_TIMEOUT, Connect, HasUrl
 from support.event_loops import new_uvloop
 
-# Files of tests that run on one pair of loop and driver each.
-ABOVE_THE_DATA_PATH = (
-    "test_initial_values",
-    "test_interop_jetstream",
-    "test_js_",
-    "test_kv",
-    "test_micro",
-    "test_object_store",
-)
+# Folders of tests that run on one pair of loop and driver each.
+ABOVE_THE_DATA_PATH = ("js", "kv", "micro", "objects")
 
 
 def pytest_asyncio_loop_factories(
@@ -84,7 +77,7 @@ def _is_in_matrix(item: pytest.Item) -> bool:
         return True
     is_uvloop = loops == [new_uvloop]
     choice = zlib.crc32(item.nodeid.partition("[")[0].encode())
-    if item.path.name.startswith(ABOVE_THE_DATA_PATH) and is_uvloop is not bool(choice & 2):
+    if item.path.parent.name in ABOVE_THE_DATA_PATH and is_uvloop is not bool(choice & 2):
         return False
     if "driver" not in params:
         return True

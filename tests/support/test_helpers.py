@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from nats.embedded import Server
+
 from support.fake_server import FakeConnection, FakeServer
 from support.proxy import Proxy
 
