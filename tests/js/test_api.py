@@ -16,6 +16,7 @@ import nats.js
 import pytest
 from nats.js import api
 from nats.js.api import Base
+from support.js_responses import CONSUMER, LIMITS, STREAM, UNKNOWN
 
 UTC = datetime.timezone.utc
 CLASSES = [
@@ -23,93 +24,6 @@ CLASSES = [
     for value in vars(api).values()
     if isinstance(value, type) and issubclass(value, Base) and value is not Base
 ]
-
-# What an object of any class has to come through unharmed.
-UNKNOWN = {"from_the_future": {"a": [1, {"b": None}]}, "another": None}
-
-STREAM: dict[str, Any] = {
-    "config": {
-        "name": "ORDERS",
-        "subjects": ["orders.>"],
-        "retention": "workqueue",
-        "max_age": 90_500_000_000,
-        "duplicate_window": 120_000_000_000,
-        "subject_delete_marker_ttl": 60_000_000_000,
-        "placement": {"cluster": "c1", "tags": ["ssd"], **UNKNOWN},
-        "mirror": {
-            "name": "M",
-            "opt_start_time": "2024-02-03T04:05:06.123456789Z",
-            "external": {"api": "$JS.d.API", "deliver": "", **UNKNOWN},
-            "consumer": {"name": "C", "deliver_subject": "deliver", **UNKNOWN},
-            **UNKNOWN,
-        },
-        "sources": [
-            {
-                "name": "S",
-                "subject_transforms": [{"src": "a", "dest": "b", **UNKNOWN}],
-                **UNKNOWN,
-            }
-        ],
-        "republish": {"src": ">", "dest": "copy.>", **UNKNOWN},
-        "subject_transform": {"src": "x", "dest": "y", **UNKNOWN},
-        "consumer_limits": {"inactive_threshold": 5_000_000_000, **UNKNOWN},
-        **UNKNOWN,
-    },
-    "state": {
-        "messages": 1,
-        "bytes": 2,
-        "first_seq": 3,
-        "last_seq": 4,
-        "consumer_count": 5,
-        "lost": {"msgs": [9], "bytes": 10, **UNKNOWN},
-        "subjects": {"orders.eu": 1},
-        **UNKNOWN,
-    },
-    "mirror": {"name": "M", "lag": 1, "active": 2, **UNKNOWN},
-    "sources": [{"name": "S", "lag": 3, **UNKNOWN}],
-    "cluster": {
-        "leader": "n1",
-        "leader_since": "2024-01-01T00:00:00Z",
-        "replicas": [{"name": "n2", "current": True, "active": 7, **UNKNOWN}],
-        **UNKNOWN,
-    },
-    "created": "2024-01-02T03:04:05.5Z",
-    "did_create": True,
-    **UNKNOWN,
-}
-
-CONSUMER: dict[str, Any] = {
-    "stream_name": "ORDERS",
-    "name": "worker",
-    "created": "2024-01-02T03:04:05.987654321Z",
-    "config": {
-        "durable_name": "worker",
-        "ack_wait": 30_000_000_000,
-        "idle_heartbeat": 500_000_000,
-        "inactive_threshold": 300_000_000_000,
-        "backoff": [1_000_000_000, 2_500_000_000],
-        "opt_start_time": "2024-01-01T00:00:00+02:00",
-        **UNKNOWN,
-    },
-    "delivered": {"consumer_seq": 1, "stream_seq": 2, "last_active": "2024-01-01T00:00:00Z"},
-    "ack_floor": {"consumer_seq": 0, "stream_seq": 0, **UNKNOWN},
-    "cluster": {"leader": "n1", **UNKNOWN},
-    "num_pending": 12,
-    **UNKNOWN,
-}
-
-LIMITS = {
-    "max_memory": 1,
-    "max_storage": 2,
-    "max_streams": 3,
-    "max_consumers": 4,
-    "max_ack_pending": 5,
-    "memory_max_stream_bytes": 6,
-    "storage_max_stream_bytes": 7,
-    "max_bytes_required": False,
-    **UNKNOWN,
-}
-
 
 # Responses
 
@@ -436,50 +350,6 @@ def test_classes_are_at_home_in_the_public_module(cls: type[Base]) -> None:
     assert cls.__module__ == "nats.js.api"
     hints = typing.get_type_hints(cls)
     assert set(hints) == {field.name for field in dataclasses.fields(cls)}
-
-
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_pickles_of_every_protocol(protocol: int) -> None:
-    info = api.StreamInfo.from_response(STREAM)
-    for made in (info, api.StreamConfig(name="S")):
-        same = pickle.loads(pickle.dumps(made, protocol))
-        assert same == made
-        assert vars(same) == vars(made)
-        assert same.as_dict() == made.as_dict()
-
-
-def test_classes_with_slots_beside_it() -> None:
-    class Slotted:
-        __slots__ = ("note",)
-
-    @dataclasses.dataclass
-    class Both(api.Placement, Slotted):
-        pass
-
-    both = Both.from_response({"cluster": "c", "unknown": 1})
-    both.note = "n"
-    assert (both.as_dict(), both.note) == ({"cluster": "c", "unknown": 1}, "n")
-    assert vars(both) == {"cluster": "c", "tags": None}
-    for copied in (copy.copy(both), copy.deepcopy(both)):
-        assert (copied, copied.note, copied.as_dict()) == (both, "n", both.as_dict())
-
-
-def test_a_copy_shares_no_unknown_fields() -> None:
-    config = api.StreamConfig.from_response({"name": "S", "unknown": {"list": [1]}})
-    copies: list[Any] = [config.evolve(), copy.deepcopy(config), pickle.loads(pickle.dumps(config))]
-    for copied in copies:
-        copied.as_dict()["unknown"]["list"].append(2)
-    assert config.as_dict()["unknown"] == {"list": [1]}
-
-
-def test_pickles_and_copies() -> None:
-    info = api.StreamInfo.from_response(STREAM)
-    pickled = pickle.dumps(info)
-    assert b"nats.js.api" in pickled
-    assert b"_api" not in pickled
-    assert pickle.loads(pickled) == info
-    assert copy.deepcopy(info) == info
-    assert pickle.loads(pickle.dumps(api.AckPolicy.ALL)) is api.AckPolicy.ALL
 
 
 def test_names_are_found_without_an_import_of_their_own() -> None:
