@@ -33,13 +33,11 @@ async def begin(connect: Connect) -> tuple[Any, Any, Any]:
 async def gone(observer: Any, stream: str = "S", left: int = 0) -> None:
     """Wait until the stream has no more than so many consumers."""
 
-    async def ask() -> None:
-        while True:
-            if (await observer.stream_info(stream)).state.consumer_count <= left:
-                return
-            await asyncio.sleep(0.01)
+    async def is_gone() -> bool:
+        count: int = (await observer.stream_info(stream)).state.consumer_count
+        return count <= left
 
-    await within(ask())
+    await eventually(is_gone)
 
 
 async def ignore(_: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -13,22 +13,15 @@ from nats.js import errors as js_errors
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.proxy import Proxy
+from support.streams import begin
+from support.streams import fill as fill_stream
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
 
-async def begin(connect: Connect, storage: str = "memory", **options: Any) -> tuple[Any, Any]:
-    nc = await connect(**options)
-    js = nc.jetstream()
-    await js.add_stream(name="S", subjects=["s.>"], storage=storage)
-    return nc, js
-
-
-async def fill(js: Any, count: int, start: int = 0) -> None:
-    futures = [await js.publish_async("s.a", b"%07d" % n) for n in range(start, start + count)]
-    await within(js.publish_async_completed(), 20)
-    assert [future.exception() for future in futures] == [None] * count
+# All of one size: a proxy finds them in what passes.
+fill = partial(fill_stream, digits=7)
 
 
 class Reader:
@@ -47,18 +40,6 @@ class Reader:
 
     async def reach(self, count: int, seconds: float = 10) -> None:
         await eventually(lambda: len(self.got) >= count, f"{len(self.got)} of {count}", seconds)
-
-
-async def until(look: Callable[[], Awaitable[object]]) -> None:
-    """Wait until what the server says is so."""
-
-    async def ask() -> None:
-        while True:
-            if await look():
-                return
-            await asyncio.sleep(0.005)
-
-    await within(ask())
 
 
 class LossyProxy(Proxy):
@@ -288,7 +269,7 @@ async def test_stream_made_anew(js_server: Server, connect: Connect, count: int)
 async def test_server_restarted(js_server: Server, connect: Connect, how: str) -> None:
     events = Events()
     options: Any = {"max_reconnect_attempts": -1, **EAGER}
-    _, js = await begin(connect, "file", **events.callbacks, **options)
+    _, js = await begin(connect, 0, "file", **events.callbacks, **options)
     await fill(js, 1000)
     reader = await Reader().start(js, idle_heartbeat=0.2)
     slow = await js.subscribe("s.a", ordered_consumer=True, idle_heartbeat=0.2)
@@ -308,7 +289,7 @@ async def test_server_restarted(js_server: Server, connect: Connect, how: str) -
     async def two() -> bool:
         return len(await js.consumers_info("S")) == 2
 
-    await until(two)
+    await eventually(two)
 
 
 async def test_connection_cut_amid_delivery(js_server: Server, connect: Connect) -> None:

@@ -11,7 +11,7 @@ from nats import errors
 from nats.embedded import Server
 from nats.js import errors as js_errors
 from support.connecting import Connect
-from support.js_pulling import fill, numbers, waiting
+from support.streams import fill, numbers, waiting
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
 from nats import errors
@@ -11,20 +10,11 @@ from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
 from support.connecting import Connect
-from support.js_pulling import Timer, fill, numbers, waiting
 from support.proxy import Proxy
+from support.streams import Timer, begin, fill, numbers, waiting
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
-
-
-async def begin(connect: Connect, count: int = 0, **options: Any) -> tuple[Any, Any]:
-    """A client and its context, with the stream S of messages `0`, `1`, ..."""
-    nc = await connect(**options)
-    js = nc.jetstream()
-    await js.add_stream(name="S", subjects=["s.>"], storage="memory")
-    await fill(js, count)
-    return nc, js
 
 
 # What is there

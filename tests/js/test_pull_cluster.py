@@ -10,8 +10,8 @@ from nats import errors
 from nats.embedded import Cluster
 from nats.js import api
 from support.connecting import Connect
-from support.js_pulling import numbers, waiting
 from support.js_workers import ELECTION, OUTAGE, TIMEOUT, move_leader
+from support.streams import numbers, waiting
 from support.waiting import EAGER, Events, eventually, within
 
 # An election in a busy cluster may take many seconds.

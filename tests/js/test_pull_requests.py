@@ -12,22 +12,13 @@ from nats.embedded import Server
 from nats.js import JetStreamContext, api
 from nats.js import errors as js_errors
 from support.connecting import Connect
-from support.js_pulling import Timer, fill, limited_consumer, numbers, until, waiting
+from support.streams import Timer, begin, fill, limited_consumer, numbers, waiting
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
 # Far beyond what anything here takes: a fetch that stalls is seen.
 LONG = 60.0
-
-
-async def begin(connect: Connect, count: int = 0, **options: Any) -> tuple[Any, Any]:
-    """A client and its context, with the stream S of messages `0`, `1`, ..."""
-    nc = await connect(**options)
-    js = nc.jetstream()
-    await js.add_stream(name="S", subjects=["s.>"])
-    await fill(js, count)
-    return nc, js
 
 
 # Statuses of other requests
@@ -171,7 +162,7 @@ async def test_server_restarts(
     js_server: Server, connect: Connect, batch: int, timeout: float | None, how: str
 ) -> None:
     events = Events()
-    nc, js = await begin(connect, max_reconnect_attempts=-1, **events.callbacks, **EAGER)
+    nc, js = await begin(connect, 0, "file", max_reconnect_attempts=-1, **events.callbacks, **EAGER)
     sub = await js.pull_subscribe("s.a", "d")
     fetching = asyncio.ensure_future(sub.fetch(batch, timeout=timeout))
     await waiting(sub, 1)
@@ -217,7 +208,7 @@ async def test_consumer_made_anew_while_reconnecting(
 ) -> None:
     """A consumer that nobody serves just after a reconnect may only not be there yet."""
     events = Events()
-    nc, js = await begin(connect, max_reconnect_attempts=-1, **events.callbacks, **EAGER)
+    nc, js = await begin(connect, 0, "file", max_reconnect_attempts=-1, **events.callbacks, **EAGER)
     config = api.ConsumerConfig(mem_storage=True)
     sub = await js.pull_subscribe("s.a", "d", config=config)
     fetching = asyncio.ensure_future(sub.fetch(batch, timeout=LONG))
@@ -324,7 +315,7 @@ async def test_each_request_has_its_reply_subject(js_server: Server, connect: Co
     replies = [(await seen.next_msg(timeout=5)).reply for _ in range(2)]
     assert len({*replies, sub._deliver}) == 3
     assert {reply.rpartition(".")[0] for reply in replies} == {sub._deliver.rpartition(".")[0]}
-    await until(lambda: _is_idle(sub))
+    await eventually(lambda: _is_idle(sub))
 
 
 async def _is_idle(sub: Any) -> bool:

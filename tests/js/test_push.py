@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,40 +12,14 @@ from nats.js import api
 from nats.js import errors as js_errors
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
+from support.streams import begin, fill
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
 
-async def begin(connect: Connect, count: int = 0, **options: Any) -> tuple[Any, Any]:
-    """A client and its context, with the stream S of messages `0`, `1`, ..."""
-    nc = await connect(**options)
-    js = nc.jetstream()
-    await js.add_stream(name="S", subjects=["s.>"], storage="memory")
-    await fill(js, count)
-    return nc, js
-
-
-async def fill(js: Any, count: int, start: int = 0) -> None:
-    futures = [await js.publish_async("s.a", b"%d" % n) for n in range(start, start + count)]
-    await within(js.publish_async_completed())
-    assert [future.exception() for future in futures] == [None] * count
-
-
 async def take(sub: Any, count: int) -> list[int]:
     return [int((await sub.next_msg(5)).data) for _ in range(count)]
-
-
-async def until(look: Callable[[], Awaitable[object]]) -> None:
-    """Wait until what the server says is so."""
-
-    async def ask() -> None:
-        while True:
-            if await look():
-                return
-            await asyncio.sleep(0.005)
-
-    await within(ask())
 
 
 async def acknowledged(js: Any, consumer: str, seq: int) -> None:
@@ -55,7 +28,7 @@ async def acknowledged(js: Any, consumer: str, seq: int) -> None:
     async def look() -> bool:
         return bool((await js.consumer_info("S", consumer)).ack_floor.stream_seq >= seq)
 
-    await until(look)
+    await eventually(look)
 
 
 async def bound(js: Any, consumer: str, expected: bool = True) -> None:
@@ -64,7 +37,7 @@ async def bound(js: Any, consumer: str, expected: bool = True) -> None:
     async def look() -> bool:
         return bool((await js.consumer_info("S", consumer)).push_bound) == expected
 
-    await until(look)
+    await eventually(look)
 
 
 # Ways to read
@@ -191,7 +164,7 @@ async def test_ephemeral(js_server: Server, connect: Connect) -> None:
     async def gone() -> bool:
         return not await js.consumers_info("S")
 
-    await until(gone)
+    await eventually(gone)
     with pytest.raises(js_errors.NotFoundError):
         await sub.consumer_info()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -29,18 +28,6 @@ async def begin(connect: Connect, **config: Any) -> tuple[Any, Any, Any]:
     js = nc.jetstream()
     config = {"bucket": "B", "storage": "memory", **config}
     return nc, js, await js.create_key_value(**config)
-
-
-async def until(look: Callable[[], Awaitable[object]]) -> None:
-    """Wait until what the server says is so."""
-
-    async def ask() -> None:
-        while True:
-            if await look():
-                return
-            await asyncio.sleep(0.01)
-
-    await within(ask())
 
 
 async def missing(kv: Any, key: str) -> bool:
@@ -288,7 +275,7 @@ async def test_time_to_live(js_server: Server, connect: Connect, direct: bool) -
     _, _, kv = await begin(connect, direct=direct, ttl=0.5)
     await kv.put("a", b"x")
     assert (await kv.get("a")).value == b"x"
-    await until(lambda: missing(kv, "a"))
+    await eventually(lambda: missing(kv, "a"))
     assert (await kv.status()).ttl == 0.5
     with pytest.raises(errors.NoKeysError):
         await kv.keys()
@@ -300,7 +287,7 @@ async def test_time_to_live_of_one_value(js_server: Server, connect: Connect, di
     await kv.create("long", b"x")
     assert (await js.get_msg("KV_B", revision)).headers["Nats-TTL"] == "1"
     assert (await kv.get("short")).value == b"x"
-    await until(lambda: missing(kv, "short"))
+    await eventually(lambda: missing(kv, "short"))
     assert (await kv.get("long")).value == b"x"
     assert await kv.create("short", b"again") == 3
     # A purge marker that goes away by itself.
@@ -310,7 +297,7 @@ async def test_time_to_live_of_one_value(js_server: Server, connect: Connect, di
     async def gone() -> bool:
         return bool((await kv.status()).values == 1)
 
-    await until(gone)
+    await eventually(gone)
 
 
 async def test_limit_markers(js_server: Server, connect: Connect, direct: bool) -> None:
@@ -406,7 +393,7 @@ async def test_a_sourced_copy_of_a_bucket(js_server: Server, connect: Connect) -
         return bool((await js.stream_info("KV_COPY")).state.messages == 2)
 
     await kv.put("b", b"2")
-    await until(copied)
+    await eventually(copied)
     copy = await js.key_value("COPY")
     # The keys are those of the origin, below its prefix; opened by that they can be read.
     reader = KeyValue(name="COPY", stream="KV_COPY", pre="$KV.B.", js=js, direct=True)

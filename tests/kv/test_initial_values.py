@@ -12,8 +12,7 @@ from nats.embedded import Server
 from nats.js import api
 from nats.js import errors as js_errors
 from support.connecting import Connect
-from support.js_pulling import until
-from support.waiting import within
+from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -204,7 +203,7 @@ async def test_a_bucket_that_has_subjects_of_others(
     async def has_all() -> bool:
         return bool((await js.stream_info("KV_B")).state.messages == 5)
 
-    await until(has_all)
+    await eventually(has_all)
     for key in own:
         await kv.put(key, b"x")
     watcher = await kv.watchall()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeVar
@@ -24,9 +25,14 @@ async def within(awaitable: Awaitable[T], seconds: float = PATIENCE) -> T:
 async def eventually(
     condition: Callable[[], object], what: str = "", seconds: float = PATIENCE
 ) -> None:
-    """Return when the condition holds."""
+    """Return when the condition holds, which may be a coroutine function that asks a server."""
     deadline = time.monotonic() + seconds
-    while not condition():
+    while True:
+        holds = condition()
+        if inspect.isawaitable(holds):
+            holds = await within(holds, seconds)
+        if holds:
+            return
         assert time.monotonic() < deadline, f"never came true: {what or condition}"
         await asyncio.sleep(0.005)
 

@@ -1,19 +1,30 @@
-"""What tests of pull subscriptions share."""
+"""Streams that are filled with numbers, and what is asked of their consumers."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from support.waiting import within
+from support.connecting import Connect
+from support.waiting import eventually, within
 
 
-async def fill(js: Any, count: int, start: int = 0) -> None:
-    """Publish numbers that follow one another."""
-    futures = [await js.publish_async("s.a", b"%d" % n) for n in range(start, start + count)]
+async def begin(
+    connect: Connect, count: int = 0, storage: str = "memory", **options: Any
+) -> tuple[Any, Any]:
+    """A client and its context, with the stream S of messages `0`, `1`, ..."""
+    nc = await connect(**options)
+    js = nc.jetstream()
+    await js.add_stream(name="S", subjects=["s.>"], storage=storage)
+    await fill(js, count)
+    return nc, js
+
+
+async def fill(js: Any, count: int, start: int = 0, digits: int = 1) -> None:
+    """Publish numbers that follow one another, with at least so many digits."""
+    numbers = range(start, start + count)
+    futures = [await js.publish_async("s.a", b"%0*d" % (digits, number)) for number in numbers]
     await within(js.publish_async_completed(), 20)
     assert [future.exception() for future in futures] == [None] * count
 
@@ -22,25 +33,13 @@ def numbers(msgs: list[Any]) -> list[int]:
     return [int(msg.data) for msg in msgs]
 
 
-async def until(look: Callable[[], Awaitable[object]]) -> None:
-    """Wait until what the server says is so."""
-
-    async def ask() -> None:
-        while True:
-            if await look():
-                return
-            await asyncio.sleep(0.005)
-
-    await within(ask())
-
-
 async def waiting(sub: Any, count: int) -> None:
     """Wait until so many requests wait at the server."""
 
     async def look() -> bool:
         return bool((await sub.consumer_info()).num_waiting == count)
 
-    await until(look)
+    await eventually(look, f"{count} requests wait")
 
 
 async def limited_consumer(nc: Any, name: str, **limits: Any) -> None:
