@@ -17,6 +17,7 @@ from nats.embedded import Server
 from nats.js import _feed, api, errors
 from nats.js.object_store import ObjectStore
 from support.connecting import Connect
+from support.object_stores import store
 from support.proxy import Proxy
 from support.waiting import EAGER, eventually, within
 
@@ -24,12 +25,6 @@ pytestmark = pytest.mark.usefixtures("driver")
 
 CHUNK = 1000
 META = api.ObjectMetaOptions(max_chunk_size=CHUNK)
-
-
-async def store(connect: Connect, **options: Any) -> tuple[Any, ObjectStore]:
-    """Return a context and a new store B in memory."""
-    js = (await connect(**options)).jetstream()
-    return js, await js.create_object_store("B", storage="memory")
 
 
 async def put(obs: ObjectStore, name: str, data: bytes) -> api.ObjectInfo:

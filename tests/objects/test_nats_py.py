@@ -63,7 +63,7 @@ asyncio.run(main(*sys.argv[1:]))
 """
 
 
-async def nats_py(script: str, *arguments: str) -> Any:
+async def on_nats_py(script: str, *arguments: str) -> Any:
     """Run a script on nats-py and return the JSON that it prints."""
     # Not from a folder with another `nats` in it.
     done = await within(
@@ -94,13 +94,13 @@ async def test_nats_py_reads_what_we_write(js_server: Server, connect: Connect) 
         expected[name] = [size, digest, size, info.chunks, "text"]
     await obs.put("deleted", b"x")
     await obs.delete("deleted")
-    seen = await nats_py(READ, js_server.url, json.dumps(list(NAMES)))
+    seen = await on_nats_py(READ, js_server.url, json.dumps(list(NAMES)))
     assert seen["found"] == expected
     assert seen["listed"] == [[name, False] for name in NAMES] + [["deleted", True]]
 
 
 async def test_we_read_what_nats_py_writes(js_server: Server, connect: Connect) -> None:
-    contents = await nats_py(WRITE, js_server.url, json.dumps(NAMES), "60000")
+    contents = await on_nats_py(WRITE, js_server.url, json.dumps(NAMES), "60000")
     obs = await (await connect()).jetstream().object_store("B")
     for name, content in contents.items():
         result = await obs.get(name)

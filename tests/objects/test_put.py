@@ -17,20 +17,14 @@ import pytest
 from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import api, errors
-from nats.js.object_store import ObjectStore
 from support.connecting import Connect
+from support.object_stores import store
 from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
 CHUNK = 128 * 1024
 MiB = 1024 * 1024
-
-
-async def store(connect: Connect, **options: Any) -> tuple[Any, ObjectStore]:
-    """Return a context and a new store B in memory."""
-    js = (await connect()).jetstream()
-    return js, await js.create_object_store("B", storage="memory", **options)
 
 
 async def messages(js: Any) -> int:

@@ -15,13 +15,8 @@ from nats.embedded import Server
 from nats.js import api, errors
 from nats.js.object_store import ObjectStore
 from support.connecting import Connect
+from support.object_stores import store
 from support.waiting import eventually, within
-
-
-async def store(connect: Connect, **options: Any) -> tuple[Any, ObjectStore]:
-    """Return a context and a new store B in memory."""
-    js = (await connect()).jetstream()
-    return js, await js.create_object_store("B", storage="memory", **options)
 
 
 async def messages(js: Any, subjects: str = "$O.B.C.>") -> int:
