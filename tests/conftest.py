@@ -16,12 +16,14 @@ import importlib.util
 import socket
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from nats.embedded import Cluster, Server
 from support.connecting import CLOSE_TIMEOUT, Connect, HasUrl
 from support.event_loops import new_uvloop
+from support.tls import Certificates, make_certificates
 
 # Folders of tests that run on one pair of loop and driver each.
 ABOVE_THE_DATA_PATH = ("js", "kv", "micro", "objects")
@@ -114,6 +116,12 @@ def cluster() -> Iterator[Cluster]:
     """Three servers with routes between them, without JetStream."""
     with Cluster() as cluster:
         yield cluster
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    """An authority of the test's own."""
+    return make_certificates(tmp_path)
 
 
 @pytest.fixture

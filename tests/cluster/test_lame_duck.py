@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from nats.embedded import Cluster
 from support.lame_duck import CONFIG, Party, Way, rolling_restart_under_traffic
-from support.tls import Certificates, make_certificates
+from support.tls import Certificates
 from support.waiting import EAGER
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return make_certificates(tmp_path)
 
 
 async def test_rolling_restart_under_traffic() -> None:

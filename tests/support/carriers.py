@@ -10,6 +10,7 @@ from typing import Any
 from nats.embedded import Server
 
 from support.tls import HOSTS, local, make_certificates
+from support.ws_server import PLAIN, url_of
 
 CARRIERS = ["tcp", "tls", "ws"]
 
@@ -27,9 +28,8 @@ async def carrier(way: str, directory: Path) -> AsyncIterator[tuple[Server, str,
         async with Server(config=certificates.server_config(*HOSTS)) as server:
             yield server, local(server), {"tls": certificates.context()}
     elif way == "ws":
-        config = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
-        async with Server(config=config) as server:
-            yield server, server.listeners["websocket"][0], {}
+        async with Server(config=PLAIN) as server:
+            yield server, url_of(server), {}
     else:
         async with Server() as server:
             yield server, server.url, {}

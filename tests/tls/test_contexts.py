@@ -16,15 +16,10 @@ from nats import errors
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeServer
-from support.tls import HOSTS, ONCE, Certificates, local, make_certificates, round_trip
+from support.tls import HOSTS, ONCE, Certificates, local, round_trip
 from support.waiting import Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return make_certificates(tmp_path)
 
 
 def negotiated(nc: Any) -> ssl.SSLObject:

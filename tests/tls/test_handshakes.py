@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from pathlib import Path
 from typing import Any
 
 import nats
@@ -14,19 +13,15 @@ from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.proxy import Proxy
-from support.tls import Certificates, make_certificates, round_trip
+from support.tls import Certificates, round_trip
 from support.waiting import EAGER, Events, eventually, within
 from support.ws_fake import FramedConnection
+from support.ws_server import url_of
 
 pytestmark = pytest.mark.usefixtures("driver", "quiet_loop")
 
 WAYS = ("nats", "first", "wss")
 LARGE = bytes(range(256)) * (32 * 1024)
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return make_certificates(tmp_path)
 
 
 def config(certificates: Certificates, way: str, options: str = "") -> str:
@@ -43,7 +38,7 @@ def config(certificates: Certificates, way: str, options: str = "") -> str:
 
 
 def port(server: Server, way: str) -> int:
-    return int(server.listeners["websocket"][0].rpartition(":")[2]) if way == "wss" else server.port
+    return int(url_of(server).rpartition(":")[2]) if way == "wss" else server.port
 
 
 def url(port: int, way: str) -> str:

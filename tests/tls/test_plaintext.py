@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 from typing import Any
 
 import nats
@@ -11,15 +10,11 @@ import pytest
 from nats import errors
 from nats.embedded import Server
 from support.connecting import Connect
-from support.tls import HOSTS, Certificates, local, make_certificates, round_trip
+from support.tls import HOSTS, Certificates, local, round_trip
 from support.waiting import EAGER, Events, within
+from support.ws_server import PLAIN, url_of
 
 pytestmark = pytest.mark.usefixtures("driver")
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return make_certificates(tmp_path)
 
 
 def demanding(how: str, server: Server, certificates: Certificates) -> tuple[str, dict[str, Any]]:
@@ -82,9 +77,8 @@ async def test_tls_is_taken_where_it_is(certificates: Certificates, how: str, op
 
 
 async def test_a_websocket(certificates: Certificates, connect: Connect) -> None:
-    config = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
-    async with Server(config=config) as server:
-        url = server.listeners["websocket"][0]
+    async with Server(config=PLAIN) as server:
+        url = url_of(server)
         context = certificates.context()
         with pytest.raises(errors.SecureConnWantedError, match="wss://"):
             await within(nats.connect(url, tls=context))

@@ -17,11 +17,6 @@ from support.waiting import EAGER, Events, eventually, within
 pytestmark = pytest.mark.usefixtures("driver")
 
 
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return make_certificates(tmp_path)
-
-
 async def test_reconnecting_is_secure_too(certificates: Certificates, connect: Connect) -> None:
     events = Events()
     async with Server(config=certificates.server_config(*HOSTS)) as server:

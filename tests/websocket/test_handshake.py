@@ -21,6 +21,7 @@ from support.ws_fake import (
     websocket,
     ws_url,
 )
+from support.ws_server import PLAIN, url_of
 
 pytestmark = pytest.mark.usefixtures("driver", "quiet_loop")
 
@@ -132,9 +133,8 @@ async def test_headers_that_are_none_are_refused(headers: dict[str, str]) -> Non
 
 async def test_a_proxy_with_a_path_prefix(connect: Connect) -> None:
     """One that looks at the request and passes the rest on, as nginx does."""
-    config = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
-    async with Server(config=config) as server:
-        address = server.listeners["websocket"][0].removeprefix("ws://")
+    async with Server(config=PLAIN) as server:
+        address = url_of(server).removeprefix("ws://")
         async with FakeServer(_prefix_proxy("/proxy/nats", address)) as proxy:
             nc = await connect(ws_url(proxy, "/proxy/nats/"))
             sub = await nc.subscribe("a")

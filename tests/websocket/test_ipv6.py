@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ssl
-from pathlib import Path
 from urllib.parse import urlparse
 
 import pytest
@@ -11,16 +10,12 @@ from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeServer
-from support.tls import Certificates, make_certificates, round_trip
+from support.tls import Certificates, round_trip
 from support.waiting import EAGER, Events, eventually, within
 from support.ws_fake import FramedConnection, websocket, ws_url
+from support.ws_server import PLAIN, url_of
 
 pytestmark = pytest.mark.usefixtures("driver", "ipv6")
-
-
-@pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return make_certificates(tmp_path)
 
 
 def config(security: str = "no_tls: true") -> str:
@@ -28,7 +23,7 @@ def config(security: str = "no_tls: true") -> str:
 
 
 def url(server: Server, scheme: str = "ws") -> str:
-    return f"{scheme}://[::1]:{server.listeners['websocket'][0].rpartition(':')[2]}"
+    return url_of(server, scheme, "[::1]")
 
 
 async def test_a_server(connect: Connect) -> None:
@@ -61,10 +56,9 @@ async def test_a_user_a_path_and_the_host_header(connect: Connect) -> None:
 
 async def test_servers_that_refuse_and_servers_of_both_kinds(connect: Connect) -> None:
     events = Events()
-    four = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
-    async with Server(config=config()) as six, Server(config=four) as other:
+    async with Server(config=config()) as six, Server(config=PLAIN) as other:
         nc = await connect(
-            [url(six), other.listeners["websocket"][0]],
+            [url(six), url_of(other)],
             dont_randomize=True,
             **events.callbacks,
             **EAGER,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import nats
@@ -13,12 +11,11 @@ from nats import errors
 from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
 from support.connecting import Connect
-from support.tls import make_certificates, round_trip
+from support.tls import Certificates, round_trip
 from support.waiting import EAGER, Events, eventually, within
+from support.ws_server import secure, secure_url_of, url_of
 
 pytestmark = pytest.mark.usefixtures("driver")
-
-PLAIN = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
 
 
 class Own(WebSocketTransport):
@@ -66,16 +63,6 @@ def own(monkeypatch: pytest.MonkeyPatch) -> list[Own]:
     monkeypatch.setattr(Own, "made", [], raising=False)
     monkeypatch.setattr(nats.aio.client, "WebSocketTransport", Own)
     return Own.made
-
-
-@pytest.fixture
-def plain() -> Iterator[Server]:
-    with Server(config=PLAIN) as server:
-        yield server
-
-
-def url_of(server: Server) -> str:
-    return server.listeners["websocket"][0]
 
 
 async def test_it_carries_the_connection(plain: Server, own: list[Own], connect: Connect) -> None:
@@ -131,13 +118,8 @@ async def test_it_fails_to_connect(plain: Server, monkeypatch: pytest.MonkeyPatc
         await within(nats.connect(url_of(plain), allow_reconnect=False))
 
 
-async def test_tls(tmp_path: Path, own: list[Own], connect: Connect) -> None:
-    certificates = make_certificates(tmp_path)
-    chain, key = certificates.issue("server", "localhost")
-    config = f"""websocket {{
-        host: "127.0.0.1", port: -1, tls {{ cert_file: "{chain}", key_file: "{key}" }}
-    }}"""
-    async with Server(config=config) as server:
-        url = f"wss://localhost:{url_of(server).rpartition(':')[2]}"
+async def test_tls(certificates: Certificates, own: list[Own], connect: Connect) -> None:
+    async with Server(config=secure(certificates, "localhost")) as server:
+        url = secure_url_of(server)
         await round_trip(await connect(url, tls=certificates.context()), bytes(300_000))
         assert own[0].calls == ["connect_tls"]

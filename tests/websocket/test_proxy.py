@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import ParseResult, urlparse
 
@@ -17,12 +15,12 @@ from nats.aio._link.http_proxy import proxy_of
 from nats.embedded import Server
 from support.connecting import Connect
 from support.http_proxy import HttpProxy
-from support.tls import make_certificates, round_trip
+from support.tls import Certificates, round_trip
 from support.waiting import EAGER, Events, within
+from support.ws_server import secure, secure_url_of, url_of
 
 pytestmark = pytest.mark.usefixtures("driver")
 
-PLAIN = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
 NAMES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "ws_proxy", "wss_proxy")
 
 
@@ -35,19 +33,9 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     return monkeypatch
 
 
-@pytest.fixture
-def plain() -> Iterator[Server]:
-    with Server(config=PLAIN) as server:
-        yield server
-
-
-def url_of(server: Server, host: str = "127.0.0.1") -> str:
-    return server.listeners["websocket"][0].replace("127.0.0.1", host)
-
-
 def elsewhere(server: Server) -> str:
     """The server's URL under a name that only the proxy knows."""
-    return url_of(server, "nats.example")
+    return url_of(server, host="nats.example")
 
 
 @pytest.mark.parametrize("how", ["option", "without scheme", "HTTP_PROXY", "all_proxy", "WS_PROXY"])
@@ -73,16 +61,11 @@ async def test_a_plain_connection(
 
 @pytest.mark.parametrize("how", ["option", "https_proxy"])
 async def test_a_secure_connection(
-    tmp_path: Path, connect: Connect, environment: pytest.MonkeyPatch, how: str
+    certificates: Certificates, connect: Connect, environment: pytest.MonkeyPatch, how: str
 ) -> None:
     """The proxy carries TLS between the server and us, whose certificate is verified."""
-    certificates = make_certificates(tmp_path)
-    chain, key = certificates.issue("server", "nats.example")
-    config = f"""websocket {{
-        host: "127.0.0.1", port: -1, tls {{ cert_file: "{chain}", key_file: "{key}" }}
-    }}"""
-    async with Server(config=config) as server, HttpProxy() as proxy:
-        url = elsewhere(server).replace("ws://", "wss://")
+    async with Server(config=secure(certificates, "nats.example")) as server, HttpProxy() as proxy:
+        url = secure_url_of(server, "nats.example")
         options: dict[str, Any] = {"ws_proxy": proxy.url} if how == "option" else {}
         if how != "option":
             environment.setenv(how, proxy.url)
@@ -147,7 +130,7 @@ async def test_this_machine_takes_none_of_the_environment(
     async with HttpProxy() as proxy:
         for name in ("http_proxy", "ALL_PROXY", "WS_PROXY"):
             environment.setenv(name, proxy.url)
-        await round_trip(await connect(url_of(plain, host)))
+        await round_trip(await connect(url_of(plain, host=host)))
         assert proxy.requests == []
         await round_trip(await connect(url_of(plain), ws_proxy=proxy.url))
         assert len(proxy.requests) == 1

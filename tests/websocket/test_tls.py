@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import nats
@@ -13,8 +12,9 @@ from nats import errors
 from nats.embedded import Cluster, Server
 from support.connecting import Connect
 from support.fake_server import FakeServer
-from support.tls import Certificates, make_certificates
+from support.tls import Certificates, round_trip
 from support.waiting import EAGER, Events, eventually
+from support.ws_server import PLAIN, secure, secure_url_of, url_of
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -26,39 +26,10 @@ ONCE: dict[str, Any] = {
 
 
 @pytest.fixture
-def certificates(tmp_path: Path) -> Certificates:
-    return make_certificates(tmp_path)
-
-
-def config(certificates: Certificates, *identities: str, port: int = -1, options: str = "") -> str:
-    chain, key = certificates.issue("server", *identities)
-    return f"""
-websocket {{
-  host: "127.0.0.1"
-  port: {port}
-  tls {{ cert_file: "{chain}", key_file: "{key}", ca_file: "{certificates.bundle}", {options} }}
-}}
-"""
-
-
-def url(server: Server, host: str = "localhost", scheme: str = "wss") -> str:
-    return f"{scheme}://{host}:{server.listeners['websocket'][0].rpartition(':')[2]}"
-
-
-@pytest.fixture
 async def wss(certificates: Certificates, closed_port: int) -> AsyncIterator[Server]:
     """A server called localhost that speaks nothing but TLS on its WebSocket port."""
-    async with Server(config=config(certificates, "localhost", port=closed_port)) as server:
+    async with Server(config=secure(certificates, "localhost", port=closed_port)) as server:
         yield server
-
-
-async def round_trip(nc: Any, payload: bytes = b"secret") -> None:
-    async def echo(msg: Any) -> None:
-        await msg.respond(msg.data)
-
-    sub = await nc.subscribe("echo", cb=echo)
-    assert (await nc.request("echo", payload, timeout=5)).data == payload
-    await sub.unsubscribe()
 
 
 async def failing(url: str, **options: Any) -> list[Exception]:
@@ -75,7 +46,7 @@ async def test_a_private_authority(
     wss: Server, certificates: Certificates, connect: Connect
 ) -> None:
     for tls in (certificates.context(), certificates.bundle, str(certificates.bundle)):
-        nc = await connect(url(wss), tls=tls)
+        nc = await connect(secure_url_of(wss), tls=tls)
         await round_trip(nc)
         await round_trip(nc, bytes(1_000_000))
 
@@ -84,7 +55,7 @@ async def test_reconnecting_is_secure_too(
     wss: Server, certificates: Certificates, connect: Connect
 ) -> None:
     events = Events()
-    nc = await connect(url(wss), tls=certificates.context(), **events.callbacks, **EAGER)
+    nc = await connect(secure_url_of(wss), tls=certificates.context(), **events.callbacks, **EAGER)
     await wss.arestart()
     await events.wait("reconnected")
     await round_trip(nc)
@@ -92,43 +63,42 @@ async def test_reconnecting_is_secure_too(
 
 async def test_an_unknown_authority_is_refused(wss: Server) -> None:
     for options in ({}, {"tls": ssl.create_default_context()}):
-        for error in await failing(url(wss), **options):
+        for error in await failing(secure_url_of(wss), **options):
             assert isinstance(error, ssl.SSLCertVerificationError)
 
 
 async def test_the_name_is_verified(
     wss: Server, certificates: Certificates, connect: Connect
 ) -> None:
-    context = certificates.context()
-    for error in await failing(url(wss, "127.0.0.1"), tls=context):
+    context, address = certificates.context(), secure_url_of(wss, "127.0.0.1")
+    for error in await failing(address, tls=context):
         assert isinstance(error, ssl.SSLCertVerificationError)
-    await round_trip(await connect(url(wss, "127.0.0.1"), tls=context, tls_hostname="localhost"))
-    for error in await failing(url(wss), tls=context, tls_hostname="nats.example"):
+    await round_trip(await connect(address, tls=context, tls_hostname="localhost"))
+    for error in await failing(secure_url_of(wss), tls=context, tls_hostname="nats.example"):
         assert isinstance(error, ssl.SSLCertVerificationError)
     context.check_hostname = False
-    await round_trip(await connect(url(wss, "127.0.0.1"), tls=context))
+    await round_trip(await connect(address, tls=context))
 
 
 async def test_client_certificates(certificates: Certificates, connect: Connect) -> None:
     chain, key = certificates.issue("client", "joe@example.org")
-    async with Server(config=config(certificates, "localhost", options="verify: true")) as server:
-        for error in await failing(url(server), tls=certificates.context()):
+    async with Server(config=secure(certificates, "localhost", options="verify: true")) as server:
+        for error in await failing(secure_url_of(server), tls=certificates.context()):
             assert isinstance(error, OSError)
         context = certificates.context()
         context.load_cert_chain(chain, key)
-        await round_trip(await connect(url(server), tls=context))
+        await round_trip(await connect(secure_url_of(server), tls=context))
 
 
 async def test_a_plain_port_is_refused(certificates: Certificates) -> None:
-    plain = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
-    async with Server(config=plain) as server:
-        for error in await failing(url(server), tls=certificates.context()):
+    async with Server(config=PLAIN) as server:
+        for error in await failing(secure_url_of(server), tls=certificates.context()):
             assert isinstance(error, OSError)
             assert not isinstance(error, ConnectionRefusedError)
 
 
 async def test_a_secure_port_is_no_plain_one(wss: Server) -> None:
-    for error in await failing(url(wss, scheme="ws")):
+    for error in await failing(url_of(wss, host="localhost")):
         assert isinstance(error, ConnectionError)
 
 
@@ -143,10 +113,13 @@ async def test_plain_urls_and_tls_do_not_go_together(certificates: Certificates)
 async def test_servers_of_a_cluster_are_called_by_the_name_that_was_asked_for(
     certificates: Certificates, connect: Connect
 ) -> None:
-    async with Cluster(2, config=config(certificates, "localhost")) as cluster:
+    async with Cluster(2, config=secure(certificates, "localhost")) as cluster:
         events = Events()
         nc = await connect(
-            url(cluster.servers[0]), tls=certificates.context(), **events.callbacks, **EAGER
+            secure_url_of(cluster.servers[0]),
+            tls=certificates.context(),
+            **events.callbacks,
+            **EAGER,
         )
         # The first one is known by its address, too.
         await eventually(lambda: len(nc.servers) == 3, "both servers are known")

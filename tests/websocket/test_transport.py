@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from pathlib import Path
-from urllib.parse import ParseResult, urlparse
+from urllib.parse import urlparse
 
 import pytest
 from nats import errors
 from nats.aio.transport import WebSocketTransport
 from nats.embedded import Server
 from support.fake_server import FakeServer
-from support.tls import make_certificates
+from support.tls import Certificates
 from support.waiting import within
 from support.ws_fake import (
     BINARY,
@@ -24,12 +23,7 @@ from support.ws_fake import (
     websocket,
     ws_url,
 )
-
-PLAIN = 'websocket { host: "127.0.0.1", port: -1, no_tls: true }'
-
-
-def address(server: Server, scheme: str = "ws", host: str = "127.0.0.1") -> ParseResult:
-    return urlparse(f"{scheme}://{host}:{server.listeners['websocket'][0].rpartition(':')[2]}")
+from support.ws_server import PLAIN, secure, secure_url_of, url_of
 
 
 async def talk(transport: WebSocketTransport) -> None:
@@ -53,22 +47,21 @@ async def test_plain() -> None:
     async with Server(config=PLAIN) as server:
         transport = WebSocketTransport()
         assert transport
-        await transport.connect(address(server), 32768, 5)
+        uri = urlparse(url_of(server))
+        await transport.connect(uri, 32768, 5)
         with pytest.raises(errors.ProtocolError):
             await transport.connect_tls(
-                address(server), ssl.create_default_context(), buffer_size=32768, connect_timeout=5
+                urlparse(url_of(server)),
+                ssl.create_default_context(),
+                buffer_size=32768,
+                connect_timeout=5,
             )
         await talk(transport)
 
 
-async def test_tls(tmp_path: Path) -> None:
-    certificates = make_certificates(tmp_path)
-    chain, key = certificates.issue("server", "localhost")
-    config = f"""websocket {{
-        host: "127.0.0.1", port: -1, tls {{ cert_file: "{chain}", key_file: "{key}" }}
-    }}"""
-    async with Server(config=config) as server:
-        uri = address(server, "wss", "localhost")
+async def test_tls(certificates: Certificates) -> None:
+    async with Server(config=secure(certificates, "localhost")) as server:
+        uri = urlparse(secure_url_of(server))
         for target in (uri, uri.geturl()):
             transport = WebSocketTransport()
             for _ in range(2):

@@ -14,6 +14,7 @@ from nats.embedded import Cluster, Server
 from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within
+from support.ws_server import url_of
 
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -23,10 +24,6 @@ max_pending: 64MB
 websocket {{ host: "127.0.0.1", port: {port}, no_tls: true }}
 """
 MEGABYTES = bytes(range(256)) * (20 * 1024)
-
-
-def ws_of(server: Server) -> str:
-    return server.listeners["websocket"][0]
 
 
 @pytest.fixture
@@ -45,7 +42,7 @@ async def serve_echo(nc: Any) -> None:
 
 async def test_everything_works(ws: Server, connect: Connect) -> None:
     events = Events()
-    nc = await connect(ws_of(ws), **events.callbacks)
+    nc = await connect(url_of(ws), **events.callbacks)
     received: list[bytes] = []
 
     async def handler(msg: Any) -> None:
@@ -69,12 +66,12 @@ async def test_everything_works(ws: Server, connect: Connect) -> None:
 
 async def test_it_meets_clients_of_other_kinds(ws: Server, connect: Connect) -> None:
     await serve_echo(await connect(ws.url))
-    nc = await connect(ws_of(ws))
+    nc = await connect(url_of(ws))
     assert (await nc.request("echo", MEGABYTES, timeout=10)).data == MEGABYTES
 
 
 async def test_large_messages(ws: Server, connect: Connect) -> None:
-    nc = await connect(ws_of(ws))
+    nc = await connect(url_of(ws))
     await serve_echo(nc)
     for size in (125, 126, 65_535, 65_536, 1_000_000, len(MEGABYTES)):
         payload = MEGABYTES[:size]
@@ -84,7 +81,7 @@ async def test_large_messages(ws: Server, connect: Connect) -> None:
 
 
 async def test_many_messages(ws: Server, connect: Connect) -> None:
-    nc = await connect(ws_of(ws))
+    nc = await connect(url_of(ws))
     sub = await nc.subscribe("numbers")
     for number in range(20_000):
         await nc.publish("numbers", b"%d" % number)
@@ -94,7 +91,7 @@ async def test_many_messages(ws: Server, connect: Connect) -> None:
 
 async def test_subscriptions_survive_a_restart(ws: Server, connect: Connect) -> None:
     events = Events()
-    nc = await connect(ws_of(ws), **events.callbacks, **EAGER)
+    nc = await connect(url_of(ws), **events.callbacks, **EAGER)
     await serve_echo(nc)
     sub = await nc.subscribe("numbers")
     for count in (1, 2):
@@ -111,7 +108,7 @@ async def test_subscriptions_survive_a_restart(ws: Server, connect: Connect) -> 
 
 async def test_force_reconnect(ws: Server, connect: Connect) -> None:
     events = Events()
-    nc = await connect(ws_of(ws), **events.callbacks, **EAGER)
+    nc = await connect(url_of(ws), **events.callbacks, **EAGER)
     await serve_echo(nc)
     await nc.force_reconnect()
     await events.wait("reconnected")
@@ -120,7 +117,7 @@ async def test_force_reconnect(ws: Server, connect: Connect) -> None:
 
 async def test_a_cut_connection_is_made_again(ws: Server, connect: Connect) -> None:
     events = Events()
-    async with Proxy(ws_of(ws)) as proxy:
+    async with Proxy(url_of(ws)) as proxy:
         nc = await connect(f"ws://127.0.0.1:{proxy.port}", **events.callbacks, **EAGER)
         await serve_echo(nc)
         proxy.cut()
@@ -129,7 +126,7 @@ async def test_a_cut_connection_is_made_again(ws: Server, connect: Connect) -> N
 
 
 async def test_tiny_reads(ws: Server, connect: Connect) -> None:
-    async with Proxy(ws_of(ws), chop=1) as proxy:
+    async with Proxy(url_of(ws), chop=1) as proxy:
         nc = await connect(f"ws://127.0.0.1:{proxy.port}", connect_timeout=20)
         await serve_echo(nc)
         assert (await nc.request("echo", bytes(300), timeout=20)).data == bytes(300)
@@ -138,7 +135,7 @@ async def test_tiny_reads(ws: Server, connect: Connect) -> None:
 async def test_users_and_tokens(connect: Connect) -> None:
     user = 'authorization { user: "joe", password: "s3cret" }'
     async with Server(config=CONFIG.format(port=-1) + user) as server:
-        address = ws_of(server).removeprefix("ws://")
+        address = url_of(server).removeprefix("ws://")
         await serve_echo(await connect(f"ws://{address}", user="joe", password="s3cret"))
         nc = await connect(f"ws://joe:s3cret@{address}")
         assert (await nc.request("echo", b"hi", timeout=5)).data == b"hi"
@@ -149,7 +146,7 @@ async def test_users_and_tokens(connect: Connect) -> None:
             )
         assert "authorization violation" in str(events.errors[-1]).lower()
     async with Server(config=CONFIG.format(port=-1) + 'authorization { token: "t0k" }') as server:
-        address = ws_of(server).removeprefix("ws://")
+        address = url_of(server).removeprefix("ws://")
         for nc in (
             await connect(f"ws://{address}", token="t0k"),
             await connect(f"ws://t0k@{address}"),
@@ -159,7 +156,7 @@ async def test_users_and_tokens(connect: Connect) -> None:
 
 async def test_servers_of_a_cluster_are_discovered(connect: Connect) -> None:
     async with Cluster(config=CONFIG.format(port=-1)) as cluster:
-        urls = [ws_of(server) for server in cluster.servers]
+        urls = [url_of(server) for server in cluster.servers]
         events = Events()
         nc = await connect(urls[0], **events.callbacks, **EAGER)
         await serve_echo(nc)
@@ -171,7 +168,7 @@ async def test_servers_of_a_cluster_are_discovered(connect: Connect) -> None:
         for count in (1, 2):
             current = nc.connected_url.port
             (server,) = (
-                server for server in cluster.servers if ws_of(server).endswith(f":{current}")
+                server for server in cluster.servers if url_of(server).endswith(f":{current}")
             )
             await server.akill()
             await events.wait("reconnected", count)
@@ -182,7 +179,7 @@ async def test_servers_of_a_cluster_are_discovered(connect: Connect) -> None:
 
 async def test_idle_connections_are_kept_alive(ws: Server, connect: Connect) -> None:
     events = Events()
-    async with Proxy(ws_of(ws)) as proxy:
+    async with Proxy(url_of(ws)) as proxy:
         nc = await connect(
             f"ws://127.0.0.1:{proxy.port}",
             ping_interval=0.05,
@@ -205,7 +202,7 @@ async def test_publishing_waits_while_the_server_takes_nothing(
     ws: Server, connect: Connect
 ) -> None:
     size, count = 64 * 1024, 600
-    async with Proxy(ws_of(ws)) as proxy:
+    async with Proxy(url_of(ws)) as proxy:
         receiver = await connect(ws.url)
         sub = await receiver.subscribe("data")
         await receiver.flush()
@@ -240,9 +237,9 @@ async def test_a_stalled_connection_does_not_hold_up_the_next(ws: Server, connec
     """The end of a connection whose writes had stopped leaves the new one writable, and the new
     one, on its way through a stalled proxy, isn't written to."""
     events = Events()
-    async with Proxy(ws_of(ws)) as proxy:
+    async with Proxy(url_of(ws)) as proxy:
         nc = await connect(
-            [f"ws://127.0.0.1:{proxy.port}", ws_of(ws)],
+            [f"ws://127.0.0.1:{proxy.port}", url_of(ws)],
             dont_randomize=True,
             **events.callbacks,
             **{**EAGER, "connect_timeout": 0.3},
@@ -270,6 +267,6 @@ async def _publish_until(nc: Any, events: Events, size: int) -> None:
 
 
 async def test_kinds_of_urls_do_not_mix(ws: Server) -> None:
-    for urls in ([ws_of(ws), ws.url], [ws.url, ws_of(ws)]):
+    for urls in ([url_of(ws), ws.url], [ws.url, url_of(ws)]):
         with pytest.raises(errors.Error, match="mixing of websocket and non websocket URLs"):
             await nats.connect(urls)
