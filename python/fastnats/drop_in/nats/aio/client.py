@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
 import nats
 from nats import errors
+from nats._compat import AssignableCallbacks
 from nats._core import (
     Connection,
     __version__,
     check_queue,
     check_subscribe_subject,
 )
-from nats._spellings import AssignableCallbacks
 from nats.nuid import NUID
 from nats.protocol import command as prot_command
 from nats.protocol.parser import (

@@ -6,9 +6,9 @@ import copyreg
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Optional, SupportsIndex, Union
 
+from nats._compat import AckTexts, NoReplySubjectError
 from nats._core import Message
-from nats._durations import NANOSECONDS, to_nanoseconds
-from nats._spellings import AckTexts, NoReplySubjectError
+from nats._units import NANOSECONDS, to_nanoseconds
 from nats.errors import Error, MsgAlreadyAckdError, NotJSMessageError
 
 if TYPE_CHECKING:

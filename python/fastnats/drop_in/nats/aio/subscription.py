@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional, cast
 
 import nats
 from nats import errors
+from nats._compat import CallableInt, CallableStr
 from nats._core import SubscriptionCore
-from nats._spellings import CallableInt, CallableStr
 from nats.aio.msg import Msg
 
 from ._compat import SubscriptionPrivates
@@ -473,7 +473,7 @@ class _SubscriptionMessageIterator:
         self._core = sub._core
 
     def __call__(self) -> _SubscriptionMessageIterator:
-        """`sub.messages()` beside `sub.messages`, see `nats._spellings`."""
+        """`sub.messages()` beside `sub.messages`, see `nats._compat`."""
         return self
 
     def __aiter__(self) -> _SubscriptionMessageIterator:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, List, NoReturn, Optional
 
 import nats
 from nats import errors
-from nats._durations import MAX_NANOSECONDS, to_nanoseconds
+from nats._units import MAX_NANOSECONDS, to_nanoseconds
 from nats.aio._server_errors import Violation
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription

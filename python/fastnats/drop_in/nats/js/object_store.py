@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Set, Tuple, TypeAlias, Union
 
-from nats._spellings import Listing, ReadableResult
+from nats._compat import Listing, ReadableResult
 from nats.errors import Error
 from nats.js import api
 from nats.js.errors import (

@@ -9,7 +9,7 @@ import datetime
 from dataclasses import dataclass, fields, replace
 from typing import Any, Dict, Iterable, List, Optional, Tuple, TypeVar, Union, cast
 
-from nats._durations import NANOSECONDS, to_nanoseconds
+from nats._units import NANOSECONDS, to_nanoseconds
 
 _MICROSECOND_DIGITS = 6
 _DIGITS = "0123456789"
@@ -86,7 +86,7 @@ class Base:
 
     @staticmethod
     def _to_nanoseconds(val: Optional[float]) -> int:
-        """Returns seconds as nanoseconds, see :func:`nats._durations.to_nanoseconds`."""
+        """Returns seconds as nanoseconds, see :func:`nats._units.to_nanoseconds`."""
         return to_nanoseconds(val)
 
     @staticmethod

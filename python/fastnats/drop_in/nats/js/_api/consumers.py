@@ -8,7 +8,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
-from nats._durations import NANOSECONDS
+from nats._units import NANOSECONDS
 
 from .base import Base
 from .enums import AckPolicy, DeliverPolicy, ReplayPolicy

@@ -1,4 +1,4 @@
-"""Spellings beside nats-py's own, for scripts written after other documents.
+"""Spellings of other documents, beside nats-py's own, for scripts written after them.
 
 `sub.pending_msgs()` works beside `sub.pending_msgs`, `sub.subject()` beside `sub.subject`.
 docs/differences.md lists all of them; they live here so that the rest reads like nats-py.
