@@ -6,6 +6,8 @@ import os
 from collections import UserString
 from typing import Awaitable, Callable, Tuple, Union
 
+from nats._units import CONTROL_STATUS, NO_RESPONDERS_STATUS
+
 __all__ = [
     "CONNECT_OP",
     "CTRL_STATUS",
@@ -75,8 +77,7 @@ MAX_CONTROL_LINE_SIZE = 1024  # bytes
 
 NATS_HDR_LINE = bytearray(b"NATS/1.0")
 NATS_HDR_LINE_SIZE = len(NATS_HDR_LINE)
-NO_RESPONDERS_STATUS = "503"
-CTRL_STATUS = "100"
+CTRL_STATUS = CONTROL_STATUS
 STATUS_MSG_LEN = 3
 
 Callback = Callable[[], Awaitable[None]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Optional
 
-from nats.aio._types import NO_RESPONDERS_STATUS
+from nats._units import NO_RESPONDERS_STATUS, status_of
 from nats.aio.msg import Msg
 from nats.js import api
 from nats.js.errors import APIError, NoStreamResponseError, concerning
@@ -39,4 +39,4 @@ def no_stream(subject: str = "the subject") -> NoStreamResponseError:
 
 def parse_ack_message(msg: Msg) -> api.PubAck:
     """As :func:`parse_ack`, of a reply that an application's own code has passed on."""
-    return parse_ack(msg.data, (msg.headers or {}).get(api.Header.STATUS))
+    return parse_ack(msg.data, status_of(msg.headers))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, List, NoReturn, Optional
 
 import nats
 from nats import errors
-from nats._units import MAX_NANOSECONDS, to_nanoseconds
+from nats._units import to_timeout_nanoseconds
 from nats.aio._server_errors import Violation
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -177,8 +177,8 @@ class PullSubscription:
         core = self._sub._core
         fetch = core.begin_fetch(
             batch,
-            None if timeout is None else _nanoseconds(timeout),
-            _nanoseconds(heartbeat or 0) or None,
+            None if timeout is None else to_timeout_nanoseconds(timeout),
+            to_timeout_nanoseconds(heartbeat or 0) or None,
         )
         try:
             while True:
@@ -243,8 +243,3 @@ class PullSubscription:
         if self._inbox is None:
             return self._deliver
         return f"{self._inbox}{token}"
-
-
-def _nanoseconds(seconds: float) -> int:
-    """What the core and the server can count."""
-    return max(min(to_nanoseconds(seconds), MAX_NANOSECONDS), 0)

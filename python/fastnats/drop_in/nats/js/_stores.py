@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Optional
 
+from nats._units import BAD_REQUEST, NOT_FOUND
 from nats.js import api
 from nats.js.errors import (
     BadBucketError,
@@ -59,11 +60,11 @@ class Stores(JetStreamManager):
             info = await self.stream_info(stream)
         except NotFoundError:
             details = f"bucket {bucket!r}: create_key_value() creates it"
-            raise concerning(BucketNotFoundError(code=404), details) from None
+            raise concerning(BucketNotFoundError(code=NOT_FOUND), details) from None
         history = info.config.max_msgs_per_subject
         if history is None or history < 1:
             details = f"stream {stream!r} is no bucket: its max_msgs_per_subject is {history}"
-            raise concerning(BadBucketError(code=400), details)
+            raise concerning(BadBucketError(code=BAD_REQUEST), details)
         return self._key_value(bucket, info)
 
     async def create_key_value(
@@ -88,7 +89,7 @@ class Stores(JetStreamManager):
             duplicate_window = config.ttl
         if config.history > KV_MAX_HISTORY:
             details = f"bucket {config.bucket!r}, history of {config.history}"
-            raise concerning(KeyHistoryTooLargeError(code=400), details)
+            raise concerning(KeyHistoryTooLargeError(code=BAD_REQUEST), details)
         marker_ttl: Optional[float] = None
         if config.limit_marker_ttl is not None and config.limit_marker_ttl > 0:
             account = await self.account_info()
@@ -165,7 +166,7 @@ class Stores(JetStreamManager):
             await self.stream_info(stream)
         except NotFoundError:
             details = f"object store {bucket!r}: create_object_store() creates it"
-            raise concerning(BucketNotFoundError(code=404), details) from None
+            raise concerning(BucketNotFoundError(code=NOT_FOUND), details) from None
         return ObjectStore(name=bucket, stream=stream, js=self._context())
 
     async def create_object_store(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Awaitable, Callable, Optional, TypeAlias
 
 import nats.errors
 import nats.js.errors
+from nats._units import NO_RESPONDERS_STATUS, status_of
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
@@ -66,7 +67,6 @@ __all__ = [
     "Subscription",
 ]
 
-NO_RESPONDERS_STATUS = "503"
 Callback = Callable[["Msg"], Awaitable[None]]
 
 # Larger than those of plain subscriptions: streams deliver in bursts.
@@ -381,9 +381,7 @@ class JetStreamContext(Publishing, Stores):
     def is_status_msg(cls, msg: Optional[Msg]) -> Optional[str]:
         """Returns the status of a message in which the server talks about a request, ``None``
         for any other."""
-        if msg is None or msg.headers is None:
-            return None
-        return msg.headers.get(api.Header.STATUS)
+        return None if msg is None else status_of(msg.headers)
 
     @classmethod
     def _is_processable_msg(cls, status: Optional[str], msg: Msg) -> bool:

@@ -8,6 +8,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, NoReturn, Optional, TypeVar
 
 import nats.errors
+from nats._units import (
+    BAD_REQUEST,
+    NO_RESPONDERS_STATUS,
+    NOT_FOUND,
+    SERVER_ERROR,
+    SERVICE_UNAVAILABLE,
+    STATUS_HEADER,
+)
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -82,10 +90,12 @@ class APIError(Error):
         """
         if msg.header is None:
             raise concerning(APIError(), "the answer has no status")
-        code = msg.header["Status"]
-        if code == "503":
+        code = msg.header[STATUS_HEADER]
+        if code == NO_RESPONDERS_STATUS:
             raise concerning(
-                ServiceUnavailableError(code=503, description=msg.header.get("Description")),
+                ServiceUnavailableError(
+                    code=SERVICE_UNAVAILABLE, description=msg.header.get("Description")
+                ),
                 "nobody answers: is the stream or consumer there, and JetStream enabled?",
             )
         raise APIError(code=int(code), description=msg.header["Description"])
@@ -145,10 +155,10 @@ class ConsumerInvalidResetError(BadRequestError):
 
 _ERROR_FIELDS = ("code", "description", "err_code", "stream", "seq")
 _BY_CODE: dict[Any, type[APIError]] = {
-    503: ServiceUnavailableError,
-    500: ServerError,
-    404: NotFoundError,
-    400: BadRequestError,
+    SERVICE_UNAVAILABLE: ServiceUnavailableError,
+    SERVER_ERROR: ServerError,
+    NOT_FOUND: NotFoundError,
+    BAD_REQUEST: BadRequestError,
 }
 
 
@@ -218,7 +228,7 @@ class KeyValueError(APIError):
 class KeyDeletedError(KeyValueError, NotFoundError):
     """The key was deleted or purged: ``entry`` and ``op`` tell when and how."""
 
-    code = 404
+    code = NOT_FOUND
 
     def __init__(self, entry: Any = None, op: Optional[str] = None) -> None:
         self.entry = entry
@@ -231,7 +241,7 @@ class KeyDeletedError(KeyValueError, NotFoundError):
 class KeyNotFoundError(KeyValueError, NotFoundError):
     """The bucket doesn't have the key, or not in that revision."""
 
-    code = 404
+    code = NOT_FOUND
 
     def __init__(
         self, entry: Any = None, op: Optional[str] = None, message: Optional[str] = None
@@ -248,7 +258,7 @@ class KeyNotFoundError(KeyValueError, NotFoundError):
 class KeyWrongLastSequenceError(KeyValueError, BadRequestError):
     """The key's revision isn't the one that the update expected."""
 
-    code = 400
+    code = BAD_REQUEST
 
     def __init__(self, description: Optional[str] = None) -> None:
         self.description = description

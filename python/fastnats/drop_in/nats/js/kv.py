@@ -12,6 +12,7 @@ from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias, TypeVar
 
 from nats._core import EntryFeed, EntryShape
+from nats._units import NOT_FOUND
 from nats.errors import TimeoutError
 from nats.js import api
 from nats.js.errors import (
@@ -405,7 +406,7 @@ class KeyValue:
             keys = [key for key in keys if any(text in key for text in filters)]
         if not keys:
             details = f"bucket {self._name!r}" + (f", filters {filters}" if filters else "")
-            raise concerning(NoKeysError(code=404), details, bucket=self._name)
+            raise concerning(NoKeysError(code=NOT_FOUND), details, bucket=self._name)
         return keys
 
     async def history(self, key: str) -> List[KeyValue.Entry]:
@@ -419,7 +420,7 @@ class KeyValue:
         finally:
             await watcher._arrivals.end()
         if not entries:
-            raise self._about(NoKeysError(code=404), key)
+            raise self._about(NoKeysError(code=NOT_FOUND), key)
         return entries
 
     async def watch(

@@ -8,7 +8,14 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, Iterable, List, Optional
 
-from nats.aio._types import NATS_HDR_LINE, NATS_HDR_LINE_SIZE, NO_RESPONDERS_STATUS
+from nats._units import (
+    NO_MESSAGES_STATUS,
+    NO_RESPONDERS_STATUS,
+    NOT_FOUND,
+    SERVICE_UNAVAILABLE,
+    status_of,
+)
+from nats.aio._types import NATS_HDR_LINE, NATS_HDR_LINE_SIZE
 from nats.errors import NoRespondersError, TimeoutError
 from nats.js import api
 from nats.js.errors import (
@@ -71,7 +78,7 @@ class JetStreamManager:
         )
         if not resp["streams"]:
             raise concerning(
-                NotFoundError(code=404),
+                NotFoundError(code=NOT_FOUND),
                 f"no stream stores subject {subject!r}: add_stream() creates one",
             )
         name: str = resp["streams"][0]
@@ -399,7 +406,7 @@ class JetStreamManager:
 
     def _stored_msg(self, answer: Msg, direct: bool) -> api.RawStreamMsg:
         """As :meth:`get_msg`, of an answer that is there already."""
-        if (answer.headers or {}).get(api.Header.STATUS) == NO_RESPONDERS_STATUS:
+        if status_of(answer.headers) == NO_RESPONDERS_STATUS:
             if direct:
                 raise NoRespondersError
             raise _unavailable()
@@ -412,9 +419,9 @@ class JetStreamManager:
         """Makes the message of a stream of the answer to a direct get (ADR-31)."""
         if not msg.data:
             msg.data = None
-            status = msg.headers.get("Status")
-            if status == "404":
-                raise NotFoundError(code=404)
+            status = status_of(msg.headers)
+            if status == NO_MESSAGES_STATUS:
+                raise NotFoundError(code=NOT_FOUND)
             if status:
                 APIError.from_msg(msg)
         seq = msg.headers.get("Nats-Sequence")
@@ -470,7 +477,7 @@ class JetStreamManager:
 def _unavailable(subject: str = "") -> ServiceUnavailableError:
     asked = f"nobody answers {subject}: " if subject else ""
     return concerning(
-        ServiceUnavailableError(code=503),
+        ServiceUnavailableError(code=SERVICE_UNAVAILABLE),
         f"{asked}is JetStream enabled on the server and for this account?",
     )
 

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Set, Tuple, TypeAlias, Union
 
 from nats._compat import Listing, ReadableResult
+from nats._units import NOT_FOUND
 from nats.errors import Error
 from nats.js import api
 from nats.js.errors import (
@@ -190,14 +191,14 @@ class ObjectStore:
         try:
             msg = await self._js.get_last_msg(self._stream, self._meta_subject(name))
         except NotFoundError:
-            raise concerning(ObjectNotFoundError(code=404), self._object(name)) from None
+            raise concerning(ObjectNotFoundError(code=NOT_FOUND), self._object(name)) from None
         try:
             info = api.ObjectInfo.from_response(json.loads(msg.data or b""))
         except Exception as error:
             raise concerning(BadObjectMetaError(), self._object(name)) from error
         if info.deleted and not show_deleted:
             details = f"{self._object(name)}, which was deleted"
-            raise concerning(ObjectNotFoundError(code=404), details)
+            raise concerning(ObjectNotFoundError(code=NOT_FOUND), details)
         return info
 
     async def get(
@@ -369,7 +370,7 @@ class ObjectStore:
         try:
             info = await self.get_info(name)
         except ObjectNotFoundError:
-            raise concerning(ObjectDeletedError(code=404), self._object(name)) from None
+            raise concerning(ObjectDeletedError(code=NOT_FOUND), self._object(name)) from None
         if meta.name != name:
             details = f"{self._object(name)} can't be renamed to {meta.name!r}"
             raise concerning(ObjectAlreadyExists(), details)
@@ -466,5 +467,5 @@ class ObjectStore:
         finally:
             await watcher._arrivals.end()
         if not infos:
-            raise concerning(NotFoundError(code=404), f"no objects in store {self._name!r}")
+            raise concerning(NotFoundError(code=NOT_FOUND), f"no objects in store {self._name!r}")
         return infos

@@ -9,7 +9,7 @@ import datetime
 from dataclasses import dataclass, fields, replace
 from typing import Any, Dict, Iterable, List, Optional, Tuple, TypeVar, Union, cast
 
-from nats._units import NANOSECONDS, to_nanoseconds
+from nats._units import to_nanoseconds, to_seconds
 
 _MICROSECOND_DIGITS = 6
 _DIGITS = "0123456789"
@@ -82,7 +82,7 @@ class Base:
     def _convert_nanoseconds(resp: Dict[str, Any], field: str) -> None:
         """Turns a field from nanoseconds into seconds, in place."""
         value = resp.get(field)
-        resp[field] = None if value is None else value / NANOSECONDS
+        resp[field] = None if value is None else to_seconds(value)
 
     @staticmethod
     def _to_nanoseconds(val: Optional[float]) -> int:

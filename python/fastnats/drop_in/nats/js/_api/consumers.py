@@ -8,7 +8,7 @@ import datetime
 from dataclasses import dataclass
 from typing import Any, Dict, List, Optional
 
-from nats._units import NANOSECONDS
+from nats._units import to_seconds
 
 from .base import Base
 from .enums import AckPolicy, DeliverPolicy, ReplayPolicy
@@ -57,7 +57,7 @@ class ConsumerConfig(Base):
             cls._convert_nanoseconds(resp, duration)
         cls._convert_utc_iso(resp, "opt_start_time")
         if resp.get("backoff"):
-            resp["backoff"] = [value / NANOSECONDS for value in resp["backoff"]]
+            resp["backoff"] = [to_seconds(value) for value in resp["backoff"]]
 
     def as_dict(self) -> Dict[str, object]:
         result = super().as_dict()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import Enum
 
+from nats import _units
+
 DEFAULT_PREFIX = "$JS.API"
 INBOX_PREFIX = b"_INBOX."
 
@@ -42,17 +44,17 @@ class Header(str, Enum):
     SCHEDULE_TIME_ZONE = "Nats-Schedule-Time-Zone"
     SCHEDULE_TTL = "Nats-Schedule-TTL"
     SCHEDULER = "Nats-Scheduler"
-    STATUS = "Status"
+    STATUS = _units.STATUS_HEADER
 
 
 class StatusCode(str, Enum):
     """Inline statuses of messages that JetStream answers with."""
 
-    SERVICE_UNAVAILABLE = "503"
-    NO_MESSAGES = "404"
-    REQUEST_TIMEOUT = "408"
-    CONFLICT = "409"
-    CONTROL_MESSAGE = "100"
+    SERVICE_UNAVAILABLE = _units.NO_RESPONDERS_STATUS
+    NO_MESSAGES = _units.NO_MESSAGES_STATUS
+    REQUEST_TIMEOUT = _units.REQUEST_TIMEOUT_STATUS
+    CONFLICT = _units.CONFLICT_STATUS
+    CONTROL_MESSAGE = _units.CONTROL_STATUS
 
 
 class RetentionPolicy(str, Enum):
