@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Optional
 
-import nats
 from nats._texts import reason_of
 
 if TYPE_CHECKING:
+    import nats
     import nats.aio.msg
     import nats.aio.subscription
+else:
+    # Where type hints are resolved at run time. The package is there by then; to import it from
+    # here would be a circle.
+    nats = sys.modules[__package__]
 
 # Servers that one text names; a cluster may have very many.
 _NAMED = 10
