@@ -26,7 +26,7 @@ from nats.js.errors import (
     concerning,
 )
 
-from ._requests import asked_about, encode, validate_consumer_name, validate_stream_name
+from ._api_requests import asked_about, encode, validate_consumer_name, validate_stream_name
 from ._stored import raw_msg
 
 if TYPE_CHECKING:
