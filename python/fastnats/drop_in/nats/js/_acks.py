@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Optional
 
 from nats._units import NO_RESPONDERS_STATUS, status_of
 from nats.aio.msg import Msg
 from nats.js import api
-from nats.js.errors import APIError, NoStreamResponseError, concerning
+from nats.js.errors import NoStreamResponseError, concerning
+
+from ._api_requests import decode
 
 
 def parse_ack(data: bytes, status: Optional[str]) -> api.PubAck:
@@ -25,10 +26,7 @@ def parse_ack(data: bytes, status: Optional[str]) -> api.PubAck:
         raise no_stream()
     if status is None and not data:
         return api.PubAck(stream="", seq=0)
-    resp = json.loads(data)
-    if "error" in resp:
-        APIError.from_error(resp["error"])
-    return api.PubAck.from_response(resp)
+    return api.PubAck.from_response(decode(data))
 
 
 def no_stream(subject: str = "the subject") -> NoStreamResponseError:

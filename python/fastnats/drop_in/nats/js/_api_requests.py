@@ -1,9 +1,14 @@
-"""Requests to the JetStream API: names in them, and what they are about."""
+"""Requests to the JetStream API, and the answers: subjects, names in them, JSON, errors."""
 
 from __future__ import annotations
 
 import json
+from json.encoder import encode_basestring_ascii
 from typing import Any, Optional
+
+from nats._units import SERVICE_UNAVAILABLE
+
+from .errors import APIError, ServiceUnavailableError, concerning
 
 # What the server can't have in the name of a file or in a token of a subject.
 _INVALID_NAME_CHARS = ">*. /\\\t\r\n"
@@ -16,9 +21,25 @@ def _validate_name(kind: str, name: Optional[str]) -> None:
         raise ValueError(f"nats: invalid {kind} name: {name!r}")
 
 
-def validate_stream_name(name: Optional[str]) -> None:
-    """:raises ValueError: no stream can have that name."""
-    _validate_name("stream", name)
+def stream_operation(operation: str, stream: Optional[str]) -> str:
+    """Returns the subject of an operation on a stream, without the API's prefix.
+
+    :param operation: such as ``STREAM.INFO``.
+    :raises ValueError: no stream can have that name.
+    """
+    _validate_name("stream", stream)
+    return f"{operation}.{stream}"
+
+
+def consumer_operation(operation: str, stream: Optional[str], consumer: Optional[str]) -> str:
+    """Returns the subject of an operation on a consumer, without the API's prefix.
+
+    :param operation: such as ``CONSUMER.INFO``.
+    :raises ValueError: no stream, or no consumer, can have that name.
+    """
+    _validate_name("stream", stream)
+    _validate_name("consumer", consumer)
+    return f"{operation}.{stream}.{consumer}"
 
 
 def validate_consumer_name(name: Optional[str]) -> None:
@@ -26,9 +47,45 @@ def validate_consumer_name(name: Optional[str]) -> None:
     _validate_name("consumer", name)
 
 
-def encode(request: dict[str, Any]) -> bytes:
-    """Returns the payload of a request."""
-    return json.dumps(request).encode()
+def encode(request: Optional[dict[str, Any]]) -> bytes:
+    """Returns the payload of a request: its JSON, or nothing for ``None``."""
+    return b"" if request is None else json.dumps(request).encode()
+
+
+def last_message_request(stream: str, subject: str, direct: bool) -> tuple[str, bytes]:
+    """Returns subject, without the API's prefix, and payload of the request for the last message
+    with a subject. The names aren't checked.
+
+    :param direct: ask any replica (ADR-31).
+    """
+    if direct:
+        # In the subject, so that permissions can depend on it.
+        return f"DIRECT.GET.{stream}.{subject}", b""
+    payload = b'{"last_by_subj": %b}' % encode_basestring_ascii(subject).encode()
+    return f"STREAM.MSG.GET.{stream}", payload
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    """Returns the JSON object in an answer.
+
+    :raises nats.js.errors.APIError: the answer is an error.
+    """
+    answer: dict[str, Any] = json.loads(payload)
+    if "error" in answer:
+        APIError.from_error(answer["error"])
+    return answer
+
+
+def no_jetstream(subject: str = "") -> ServiceUnavailableError:
+    """Returns the error for a request that nobody answers.
+
+    :param subject: that of the request, if it is known.
+    """
+    asked = f"nobody answers {subject}: " if subject else ""
+    return concerning(
+        ServiceUnavailableError(code=SERVICE_UNAVAILABLE),
+        f"{asked}is JetStream enabled on the server and for this account?",
+    )
 
 
 def asked_about(subject: str) -> str:

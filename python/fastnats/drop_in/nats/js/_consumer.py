@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Optional
 from nats import errors
 from nats.js import api
 
+from ._api_requests import consumer_operation
+
 if TYPE_CHECKING:
     from nats.aio._server_errors import Violation
     from nats.aio.subscription import Subscription
@@ -58,8 +60,8 @@ async def create_ephemeral(
 def remove_consumer(js: JetStreamContext, stream: str, name: str) -> None:
     """Has the server remove a consumer, without waiting for the answer."""
     try:
-        subject = f"{js._prefix}.CONSUMER.DELETE.{stream}.{name}"
-        room = js._nc._native().publish(subject, b"", "", None)
+        operation = consumer_operation("CONSUMER.DELETE", stream, name)
+        room = js._nc._native().publish(f"{js._prefix}.{operation}", b"", "", None)
     except errors.Error:
         # There is no connection: the server removes it after its `inactive_threshold`.
         return

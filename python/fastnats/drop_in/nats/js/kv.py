@@ -8,7 +8,6 @@ import datetime
 import logging
 import re
 from dataclasses import dataclass
-from json.encoder import encode_basestring_ascii
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias, TypeVar
 
 from nats._core import EntryFeed, EntryShape
@@ -28,6 +27,7 @@ from nats.js.errors import (
     concerning,
 )
 
+from ._api_requests import last_message_request
 from ._initial import count_initial_values
 from ._kv_watch import KeyWatcher as _KeyWatcher
 from ._kv_watch import StopIterSentinel
@@ -204,12 +204,8 @@ class KeyValue:
         nc = js._nc
         core = nc._native()
         shape = EntryShape(KeyValue.Entry, self._name, key, subject)
-        if self._direct:
-            request = f"{js._prefix}.DIRECT.GET.{self._stream}.{subject}"
-            payload = b""
-        else:
-            request = f"{js._prefix}.STREAM.MSG.GET.{self._stream}"
-            payload = b'{"last_by_subj": %b}' % encode_basestring_ascii(subject).encode()
+        operation, payload = last_message_request(self._stream, subject, self._direct)
+        request = f"{js._prefix}.{operation}"
         future, token, room = core.request_entry(shape, request, payload, js._timeout)
         try:
             if room is not None:

@@ -8,13 +8,7 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, Iterable, List, Optional
 
-from nats._units import (
-    NO_MESSAGES_STATUS,
-    NO_RESPONDERS_STATUS,
-    NOT_FOUND,
-    SERVICE_UNAVAILABLE,
-    status_of,
-)
+from nats._units import NO_MESSAGES_STATUS, NO_RESPONDERS_STATUS, NOT_FOUND, status_of
 from nats.aio._types import NATS_HDR_LINE, NATS_HDR_LINE_SIZE
 from nats.errors import NoRespondersError, TimeoutError
 from nats.js import api
@@ -22,11 +16,19 @@ from nats.js.errors import (
     APIError,
     ConsumerInvalidResetError,
     NotFoundError,
-    ServiceUnavailableError,
     concerning,
 )
 
-from ._api_requests import asked_about, encode, validate_consumer_name, validate_stream_name
+from ._api_requests import (
+    asked_about,
+    consumer_operation,
+    decode,
+    encode,
+    last_message_request,
+    no_jetstream,
+    stream_operation,
+    validate_consumer_name,
+)
 from ._stored import raw_msg
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ __all__ = ["NATS_HDR_LINE", "NATS_HDR_LINE_SIZE", "JetStreamManager"]
 logger = logging.getLogger(__name__)
 
 _CONSUMER_INVALID_RESET = 10204
+# Seconds, whatever the timeout of the context: nats-py's.
+_DELETE_MSG_TIMEOUT = 5.0
 _LONG_AGO = "1970-01-01T00:00:00Z"
 
 
@@ -65,17 +69,14 @@ class JetStreamManager:
 
     async def account_info(self) -> api.AccountInfo:
         """Returns what the account uses of JetStream, and its limits."""
-        resp = await self._api_request(f"{self._prefix}.INFO", b"", timeout=self._timeout)
-        return api.AccountInfo.from_response(resp)
+        return api.AccountInfo.from_response(await self._call("INFO"))
 
     async def find_stream_name_by_subject(self, subject: str) -> str:
         """Returns the name of the stream that stores a subject.
 
         :raises nats.js.errors.NotFoundError: there is none.
         """
-        resp = await self._api_request(
-            f"{self._prefix}.STREAM.NAMES", encode({"subject": subject}), timeout=self._timeout
-        )
+        resp = await self._call("STREAM.NAMES", {"subject": subject})
         if not resp["streams"]:
             raise concerning(
                 NotFoundError(code=NOT_FOUND),
@@ -91,9 +92,8 @@ class JetStreamManager:
             ``state.subjects``. The server gives 100 000 subjects in one answer; for more it is
             asked again.
         """
-        validate_stream_name(name)
         pages = await self._list(
-            f"{self._prefix}.STREAM.INFO.{name}",
+            stream_operation("STREAM.INFO", name),
             {"subjects_filter": subjects_filter} if subjects_filter else None,
             lambda page: page["state"].get("subjects"),
         )
@@ -129,20 +129,13 @@ class JetStreamManager:
         self, verb: str, config: Optional[api.StreamConfig], params: Dict[str, Any]
     ) -> api.StreamInfo:
         config = (api.StreamConfig() if config is None else config).evolve(**params)
-        validate_stream_name(config.name)
-        resp = await self._api_request(
-            f"{self._prefix}.STREAM.{verb}.{config.name}",
-            encode(config.as_dict()),
-            timeout=self._timeout,
-        )
+        operation = stream_operation(f"STREAM.{verb}", config.name)
+        resp = await self._call(operation, config.as_dict())
         return api.StreamInfo.from_response(resp)
 
     async def delete_stream(self, name: str) -> bool:
         """Deletes a stream with its messages and consumers; returns ``True``."""
-        validate_stream_name(name)
-        resp = await self._api_request(
-            f"{self._prefix}.STREAM.DELETE.{name}", timeout=self._timeout
-        )
+        resp = await self._call(stream_operation("STREAM.DELETE", name))
         return _success(resp)
 
     async def purge_stream(
@@ -158,18 +151,14 @@ class JetStreamManager:
         :param subject: only messages whose subject matches this one.
         :param keep: not the last so many; excludes ``seq``.
         """
-        validate_stream_name(name)
+        operation = stream_operation("STREAM.PURGE", name)
         purge = api.StreamPurgeRequest(seq=seq or None, filter=subject or None, keep=keep or None)
-        resp = await self._api_request(
-            f"{self._prefix}.STREAM.PURGE.{name}", encode(purge.as_dict()), timeout=self._timeout
-        )
+        resp = await self._call(operation, purge.as_dict())
         return _success(resp)
 
     async def streams_info(self, offset: int = 0) -> List[api.StreamInfo]:
         """Returns the streams of the account from ``offset`` on, all of them."""
-        pages = await self._list(
-            f"{self._prefix}.STREAM.LIST", {"offset": offset}, lambda page: page["streams"]
-        )
+        pages = await self._list("STREAM.LIST", {"offset": offset}, lambda page: page["streams"])
         return [
             api.StreamInfo.from_response(stream) for page in pages for stream in page["streams"]
         ]
@@ -177,14 +166,12 @@ class JetStreamManager:
     async def streams_info_iterator(self, offset: int = 0) -> Iterable[api.StreamInfo]:
         """Returns an :class:`nats.js.api.StreamsListIterator` over one page of the list, at most
         256 streams from ``offset`` on; its ``total`` tells whether there are more."""
-        resp = await self._api_request(
-            f"{self._prefix}.STREAM.LIST", encode({"offset": offset}), timeout=self._timeout
-        )
+        resp = await self._call("STREAM.LIST", {"offset": offset})
         return api.StreamsListIterator(resp["offset"], resp["total"], resp["streams"])
 
     async def _list(
         self,
-        subject: str,
+        operation: str,
         request: Optional[Dict[str, Any]],
         items: Callable[[Dict[str, Any]], Optional[Collection[Any]]],
     ) -> List[Dict[str, Any]]:
@@ -195,8 +182,7 @@ class JetStreamManager:
         pages: List[Dict[str, Any]] = []
         offset: int = (request or {}).get("offset") or 0
         while True:
-            payload = b"" if request is None else encode(request)
-            page = await self._api_request(subject, payload, timeout=self._timeout)
+            page = await self._call(operation, request)
             pages.append(page)
             missing = page.get("missing") or ()
             if missing:
@@ -211,13 +197,8 @@ class JetStreamManager:
         self, stream: str, consumer: str, timeout: Optional[float] = None
     ) -> api.ConsumerInfo:
         """Returns configuration and state of a consumer."""
-        validate_stream_name(stream)
-        validate_consumer_name(consumer)
-        resp = await self._api_request(
-            f"{self._prefix}.CONSUMER.INFO.{stream}.{consumer}",
-            b"",
-            timeout=self._timeout if timeout is None else timeout,
-        )
+        operation = consumer_operation("CONSUMER.INFO", stream, consumer)
+        resp = await self._call(operation, timeout=timeout)
         return api.ConsumerInfo.from_response(resp)
 
     async def add_consumer(
@@ -246,40 +227,32 @@ class JetStreamManager:
         :param action: ``create`` for a consumer that mustn't exist with another configuration;
             nats-server 2.10 or newer heeds it.
         """
-        validate_stream_name(stream)
-        for name in (config.name, config.durable_name):
-            if name:
-                validate_consumer_name(name)
+        operation = self._create_consumer_operation(stream, config)
         request: Dict[str, Any] = {"stream_name": stream, "config": config.as_dict()}
         if action is not None:
             request["action"] = action
-        resp = await self._api_request(
-            f"{self._prefix}.CONSUMER.{self._create_consumer_subject(stream, config)}",
-            encode(request),
-            timeout=timeout or self._timeout,
-        )
+        resp = await self._call(operation, request, timeout=timeout or None)
         return api.ConsumerInfo.from_response(resp)
 
-    def _create_consumer_subject(self, stream: str, config: api.ConsumerConfig) -> str:
+    def _create_consumer_operation(self, stream: str, config: api.ConsumerConfig) -> str:
+        create = stream_operation("CONSUMER.CREATE", stream)
+        for name in (config.name, config.durable_name):
+            if name:
+                validate_consumer_name(name)
         version = self._nc.connected_server_version
         # nats-server 2.9 brought names of consumers apart from durable ones, with the filter in
         # the subject so that permissions can depend on it.
         if config.name and (version.major, version.minor) >= (2, 9):
-            subject = f"CREATE.{stream}.{config.name}"
-            if config.filter_subject and config.filter_subject != ">":
-                subject += f".{config.filter_subject}"
-            return subject
+            has_filter = config.filter_subject and config.filter_subject != ">"
+            named = f"{create}.{config.name}"
+            return f"{named}.{config.filter_subject}" if has_filter else named
         if config.durable_name:
-            return f"DURABLE.CREATE.{stream}.{config.durable_name}"
-        return f"CREATE.{stream}"
+            return consumer_operation("CONSUMER.DURABLE.CREATE", stream, config.durable_name)
+        return create
 
     async def delete_consumer(self, stream: str, consumer: str) -> bool:
         """Deletes a consumer; returns ``True``."""
-        validate_stream_name(stream)
-        validate_consumer_name(consumer)
-        resp = await self._api_request(
-            f"{self._prefix}.CONSUMER.DELETE.{stream}.{consumer}", b"", timeout=self._timeout
-        )
+        resp = await self._call(consumer_operation("CONSUMER.DELETE", stream, consumer))
         return _success(resp)
 
     async def pause_consumer(
@@ -293,13 +266,8 @@ class JetStreamManager:
 
         :param pause_until: when it goes on by itself, RFC 3339 such as ``2030-01-31T12:00:00Z``.
         """
-        validate_stream_name(stream)
-        validate_consumer_name(consumer)
-        resp = await self._api_request(
-            f"{self._prefix}.CONSUMER.PAUSE.{stream}.{consumer}",
-            encode({"pause_until": pause_until}),
-            timeout=self._timeout if timeout is None else timeout,
-        )
+        operation = consumer_operation("CONSUMER.PAUSE", stream, consumer)
+        resp = await self._call(operation, {"pause_until": pause_until}, timeout)
         return api.ConsumerPause.from_response(resp)
 
     async def resume_consumer(
@@ -326,14 +294,9 @@ class JetStreamManager:
             ``DeliverPolicy``: before its start, or it isn't one of ``all``,
             ``by_start_sequence`` and ``by_start_time``.
         """
-        validate_stream_name(stream)
-        validate_consumer_name(consumer)
+        operation = consumer_operation("CONSUMER.RESET", stream, consumer)
         try:
-            resp = await self._api_request(
-                f"{self._prefix}.CONSUMER.RESET.{stream}.{consumer}",
-                encode({"seq": seq}) if seq else b"",
-                timeout=self._timeout if timeout is None else timeout,
-            )
+            resp = await self._call(operation, {"seq": seq} if seq else None, timeout)
         except APIError as error:
             if error.err_code != _CONSUMER_INVALID_RESET:
                 raise
@@ -347,9 +310,8 @@ class JetStreamManager:
         self, stream: str, offset: Optional[int] = None
     ) -> List[api.ConsumerInfo]:
         """Returns the consumers of a stream from ``offset`` on, all of them."""
-        validate_stream_name(stream)
         pages = await self._list(
-            f"{self._prefix}.CONSUMER.LIST.{stream}",
+            stream_operation("CONSUMER.LIST", stream),
             None if offset is None else {"offset": offset},
             lambda page: page["consumers"],
         )
@@ -377,7 +339,7 @@ class JetStreamManager:
         :raises nats.js.errors.NotFoundError: there is no such message.
         :raises nats.errors.NoRespondersError: ``direct`` isn't allowed.
         """
-        validate_stream_name(stream_name)
+        operation = stream_operation("DIRECT.GET" if direct else "STREAM.MSG.GET", stream_name)
         request: Dict[str, Any] = {}
         if next:
             request = {"seq": seq, "next_by_subj": subject}
@@ -385,34 +347,25 @@ class JetStreamManager:
             request = {"last_by_subj": subject}
         elif seq:
             request = {"seq": seq}
-
-        if direct:
-            target, payload = f"{self._prefix}.DIRECT.GET.{stream_name}", encode(request)
-            if subject and seq is None:
-                # In the subject, so that permissions can depend on it.
-                target, payload = f"{target}.{subject}", b""
-            msg = await self._ask(target, payload, self._timeout)
-            try:
-                return self._lift_msg_to_raw_msg(msg)
-            except APIError as error:
-                raise concerning(error, f"stream {stream_name!r}, {json.dumps(request)}") from None
-
-        resp = await self._api_request(
-            f"{self._prefix}.STREAM.MSG.GET.{stream_name}",
-            encode(request),
-            timeout=self._timeout,
-        )
-        return raw_msg(resp)
+        if not direct:
+            return raw_msg(await self._call(operation, request))
+        if subject and seq is None:
+            operation, payload = last_message_request(stream_name, subject, direct)
+        else:
+            payload = encode(request)
+        answer = await self._request(f"{self._prefix}.{operation}", payload, self._timeout)
+        try:
+            return self._lift_msg_to_raw_msg(answer)
+        except APIError as error:
+            raise concerning(error, f"stream {stream_name!r}, {json.dumps(request)}") from None
 
     def _stored_msg(self, answer: Msg, direct: bool) -> api.RawStreamMsg:
         """As :meth:`get_msg`, of an answer that is there already."""
         if status_of(answer.headers) == NO_RESPONDERS_STATUS:
-            if direct:
-                raise NoRespondersError
-            raise _unavailable()
+            raise NoRespondersError if direct else no_jetstream()
         if direct:
             return self._lift_msg_to_raw_msg(answer)
-        return raw_msg(_checked(answer))
+        return raw_msg(decode(answer.data))
 
     @classmethod
     def _lift_msg_to_raw_msg(cls, msg: Any) -> api.RawStreamMsg:
@@ -436,10 +389,8 @@ class JetStreamManager:
 
     async def delete_msg(self, stream_name: str, seq: int) -> bool:
         """Deletes the message with this sequence from a stream; returns ``True``."""
-        validate_stream_name(stream_name)
-        resp = await self._api_request(
-            f"{self._prefix}.STREAM.MSG.DELETE.{stream_name}", encode({"seq": seq})
-        )
+        operation = stream_operation("STREAM.MSG.DELETE", stream_name)
+        resp = await self._call(operation, {"seq": seq}, _DELETE_MSG_TIMEOUT)
         return _success(resp)
 
     async def get_last_msg(
@@ -451,12 +402,22 @@ class JetStreamManager:
         """Reads the last message with a subject, see :meth:`get_msg`."""
         return await self.get_msg(stream_name, subject=subject, direct=direct)
 
-    async def _ask(self, subject: str, payload: bytes, timeout: float) -> Msg:
-        try:
-            return await self._nc.request(subject, payload, timeout=timeout)
-        except TimeoutError as error:
-            concerning(error, f"no answer to {subject}")
-            raise
+    async def _call(
+        self,
+        operation: str,
+        request: Optional[Dict[str, Any]] = None,
+        timeout: Optional[float] = None,
+    ) -> Dict[str, Any]:
+        """Makes a request of the API.
+
+        :param operation: the subject without the API's prefix.
+        :param timeout: seconds; the context's own if not given.
+        """
+        return await self._api_request(
+            f"{self._prefix}.{operation}",
+            encode(request),
+            timeout=self._timeout if timeout is None else timeout,
+        )
 
     async def _api_request(
         self,
@@ -465,29 +426,20 @@ class JetStreamManager:
         timeout: float = 5,
     ) -> Dict[str, Any]:
         try:
-            msg = await self._ask(req_subject, req, timeout)
+            answer = await self._request(req_subject, req, timeout)
         except NoRespondersError:
-            raise _unavailable(req_subject) from None
+            raise no_jetstream(req_subject) from None
         try:
-            return _checked(msg)
+            return decode(answer.data)
         except APIError as error:
             raise concerning(error, asked_about(req_subject.removeprefix(self._prefix))) from None
 
-
-def _unavailable(subject: str = "") -> ServiceUnavailableError:
-    asked = f"nobody answers {subject}: " if subject else ""
-    return concerning(
-        ServiceUnavailableError(code=SERVICE_UNAVAILABLE),
-        f"{asked}is JetStream enabled on the server and for this account?",
-    )
-
-
-def _checked(answer: Msg) -> Dict[str, Any]:
-    """The content of an answer that is no error."""
-    resp: Dict[str, Any] = json.loads(answer.data)
-    if "error" in resp:
-        APIError.from_error(resp["error"])
-    return resp
+    async def _request(self, subject: str, payload: bytes, timeout: float) -> Msg:
+        try:
+            return await self._nc.request(subject, payload, timeout=timeout)
+        except TimeoutError as error:
+            concerning(error, f"no answer to {subject}")
+            raise
 
 
 def _success(resp: Dict[str, Any]) -> bool:
