@@ -1,0 +1,146 @@
+"""Management of consumers."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from nats.js import api
+from nats.js.errors import APIError, ConsumerInvalidResetError, concerning
+
+from ._api_client import ApiClient
+from ._api_requests import consumer_operation, stream_operation, validate_consumer_name
+
+_CONSUMER_INVALID_RESET = 10204
+_LONG_AGO = "1970-01-01T00:00:00Z"
+
+
+class ConsumerManager(ApiClient):
+    """The consumers of streams."""
+
+    async def consumer_info(
+        self, stream: str, consumer: str, timeout: Optional[float] = None
+    ) -> api.ConsumerInfo:
+        """Returns configuration and state of a consumer."""
+        operation = consumer_operation("CONSUMER.INFO", stream, consumer)
+        resp = await self._call(operation, timeout=timeout)
+        return api.ConsumerInfo.from_response(resp)
+
+    async def add_consumer(
+        self,
+        stream: str,
+        config: Optional[api.ConsumerConfig] = None,
+        timeout: Optional[float] = None,
+        **params: Any,
+    ) -> api.ConsumerInfo:
+        """Creates a consumer, or changes it if it exists.
+
+        :param params: attributes of :class:`nats.js.api.ConsumerConfig`, over those of
+            ``config``.
+        """
+        config = (api.ConsumerConfig() if config is None else config).evolve(**params)
+        return await self._create_consumer(stream, config, timeout)
+
+    async def _create_consumer(
+        self,
+        stream: str,
+        config: api.ConsumerConfig,
+        timeout: Optional[float] = None,
+        action: Optional[str] = None,
+    ) -> api.ConsumerInfo:
+        """
+        :param action: ``create`` for a consumer that mustn't exist with another configuration;
+            nats-server 2.10 or newer heeds it.
+        """
+        operation = self._create_consumer_operation(stream, config)
+        request: dict[str, Any] = {"stream_name": stream, "config": config.as_dict()}
+        if action is not None:
+            request["action"] = action
+        resp = await self._call(operation, request, timeout=timeout or None)
+        return api.ConsumerInfo.from_response(resp)
+
+    def _create_consumer_operation(self, stream: str, config: api.ConsumerConfig) -> str:
+        create = stream_operation("CONSUMER.CREATE", stream)
+        for name in (config.name, config.durable_name):
+            if name:
+                validate_consumer_name(name)
+        version = self._nc.connected_server_version
+        # nats-server 2.9 brought names of consumers apart from durable ones, with the filter in
+        # the subject so that permissions can depend on it.
+        if config.name and (version.major, version.minor) >= (2, 9):
+            has_filter = config.filter_subject and config.filter_subject != ">"
+            named = f"{create}.{config.name}"
+            return f"{named}.{config.filter_subject}" if has_filter else named
+        if config.durable_name:
+            return consumer_operation("CONSUMER.DURABLE.CREATE", stream, config.durable_name)
+        return create
+
+    async def delete_consumer(self, stream: str, consumer: str) -> bool:
+        """Deletes a consumer; returns ``True``."""
+        resp = await self._call(consumer_operation("CONSUMER.DELETE", stream, consumer))
+        return bool(resp["success"])
+
+    async def pause_consumer(
+        self,
+        stream: str,
+        consumer: str,
+        pause_until: str,
+        timeout: Optional[float] = None,
+    ) -> api.ConsumerPause:
+        """Makes a consumer deliver nothing for a time; nats-server 2.11 or newer.
+
+        :param pause_until: when it goes on by itself, RFC 3339 such as ``2030-01-31T12:00:00Z``.
+        """
+        operation = consumer_operation("CONSUMER.PAUSE", stream, consumer)
+        resp = await self._call(operation, {"pause_until": pause_until}, timeout)
+        return api.ConsumerPause.from_response(resp)
+
+    async def resume_consumer(
+        self,
+        stream: str,
+        consumer: str,
+        timeout: Optional[float] = None,
+    ) -> api.ConsumerPause:
+        """Ends the pause of a consumer; nats-server 2.11 or newer."""
+        return await self.pause_consumer(stream, consumer, _LONG_AGO, timeout)
+
+    async def reset_consumer(
+        self,
+        stream: str,
+        consumer: str,
+        seq: Optional[int] = None,
+        timeout: Optional[float] = None,
+    ) -> api.ConsumerReset:
+        """Forgets what a consumer has delivered (ADR-60); nats-server 2.14 or newer.
+
+        :param seq: stream sequence to go on from; by default, and if it is 0, the one behind
+            the last that is acknowledged together with all before it.
+        :raises nats.js.errors.ConsumerInvalidResetError: ``seq`` isn't possible with the
+            ``DeliverPolicy``: before its start, or it isn't one of ``all``,
+            ``by_start_sequence`` and ``by_start_time``.
+        """
+        operation = consumer_operation("CONSUMER.RESET", stream, consumer)
+        try:
+            resp = await self._call(operation, {"seq": seq} if seq else None, timeout)
+        except APIError as error:
+            if error.err_code != _CONSUMER_INVALID_RESET:
+                raise
+            raise concerning(
+                ConsumerInvalidResetError(error.code, error.description, error.err_code),
+                error.details,
+            ) from error
+        return api.ConsumerReset.from_response(resp)
+
+    async def consumers_info(
+        self, stream: str, offset: Optional[int] = None
+    ) -> list[api.ConsumerInfo]:
+        """Returns the consumers of a stream from ``offset`` on, all of them."""
+        pages = await self._list(
+            stream_operation("CONSUMER.LIST", stream),
+            None if offset is None else {"offset": offset},
+            lambda page: page["consumers"],
+        )
+        return [
+            api.ConsumerInfo.from_response(consumer)
+            for page in pages
+            for consumer in page["consumers"]
+        ]

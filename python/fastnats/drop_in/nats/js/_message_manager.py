@@ -1,0 +1,106 @@
+"""Management of single messages in streams."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Optional
+
+from nats._units import NO_MESSAGES_STATUS, NO_RESPONDERS_STATUS, NOT_FOUND, status_of
+from nats.errors import NoRespondersError
+from nats.js import api
+from nats.js.errors import APIError, NotFoundError, concerning
+
+from ._api_client import ApiClient
+from ._api_requests import decode, encode, last_message_request, no_jetstream, stream_operation
+from ._stored import raw_msg
+
+if TYPE_CHECKING:
+    from nats.aio.msg import Msg
+
+# Seconds, whatever the timeout of the context: nats-py's.
+_DELETE_MSG_TIMEOUT = 5.0
+
+
+class MessageManager(ApiClient):
+    """The messages in streams."""
+
+    async def get_msg(
+        self,
+        stream_name: str,
+        seq: Optional[int] = None,
+        subject: Optional[str] = None,
+        direct: Optional[bool] = False,
+        next: Optional[bool] = False,
+    ) -> api.RawStreamMsg:
+        """Reads one message from a stream.
+
+        :param seq: the message with this sequence.
+        :param subject: the last message with this subject.
+        :param direct: let any replica answer, which needs ``allow_direct`` (ADR-31). Faster,
+            but can miss what has just been published.
+        :param next: the first message with ``subject`` at ``seq`` or after it.
+        :raises nats.js.errors.NotFoundError: there is no such message.
+        :raises nats.errors.NoRespondersError: ``direct`` isn't allowed.
+        """
+        operation = stream_operation("DIRECT.GET" if direct else "STREAM.MSG.GET", stream_name)
+        request: dict[str, Any] = {}
+        if next:
+            request = {"seq": seq, "next_by_subj": subject}
+        elif subject:
+            request = {"last_by_subj": subject}
+        elif seq:
+            request = {"seq": seq}
+        if not direct:
+            return raw_msg(await self._call(operation, request))
+        if subject and seq is None:
+            operation, payload = last_message_request(stream_name, subject, direct)
+        else:
+            payload = encode(request)
+        answer = await self._request(f"{self._prefix}.{operation}", payload, self._timeout)
+        try:
+            return self._lift_msg_to_raw_msg(answer)
+        except APIError as error:
+            raise concerning(error, f"stream {stream_name!r}, {json.dumps(request)}") from None
+
+    async def get_last_msg(
+        self,
+        stream_name: str,
+        subject: str,
+        direct: Optional[bool] = False,
+    ) -> api.RawStreamMsg:
+        """Reads the last message with a subject, see :meth:`get_msg`."""
+        return await self.get_msg(stream_name, subject=subject, direct=direct)
+
+    def _stored_msg(self, answer: Msg, direct: bool) -> api.RawStreamMsg:
+        """As :meth:`get_msg`, of an answer that is there already."""
+        if status_of(answer.headers) == NO_RESPONDERS_STATUS:
+            raise NoRespondersError if direct else no_jetstream()
+        if direct:
+            return self._lift_msg_to_raw_msg(answer)
+        return raw_msg(decode(answer.data))
+
+    @classmethod
+    def _lift_msg_to_raw_msg(cls, msg: Any) -> api.RawStreamMsg:
+        """Makes the message of a stream of the answer to a direct get (ADR-31)."""
+        if not msg.data:
+            msg.data = None
+            status = status_of(msg.headers)
+            if status == NO_MESSAGES_STATUS:
+                raise NotFoundError(code=NOT_FOUND)
+            if status:
+                APIError.from_msg(msg)
+        seq = msg.headers.get("Nats-Sequence")
+        time = msg.headers.get("Nats-Time-Stamp")
+        return api.RawStreamMsg(
+            subject=msg.headers["Nats-Subject"],
+            seq=int(seq) if seq else None,
+            data=msg.data,
+            headers=msg.headers,
+            time=api.Base._parse_utc_iso(time) if time else None,
+        )
+
+    async def delete_msg(self, stream_name: str, seq: int) -> bool:
+        """Deletes the message with this sequence from a stream; returns ``True``."""
+        operation = stream_operation("STREAM.MSG.DELETE", stream_name)
+        resp = await self._call(operation, {"seq": seq}, _DELETE_MSG_TIMEOUT)
+        return bool(resp["success"])
