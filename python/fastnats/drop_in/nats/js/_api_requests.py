@@ -1,4 +1,4 @@
-"""Requests to the JetStream API, and the answers: subjects, names in them, JSON, errors."""
+"""Requests to the JetStream API, and the answers: subjects, JSON, errors."""
 
 from __future__ import annotations
 
@@ -8,17 +8,8 @@ from typing import Any, Optional
 
 from nats._units import SERVICE_UNAVAILABLE
 
+from ._names import check_consumer_name, check_stream_name
 from .errors import APIError, ServiceUnavailableError, concerning
-
-# What the server can't have in the name of a file or in a token of a subject.
-_INVALID_NAME_CHARS = ">*. /\\\t\r\n"
-
-
-def _validate_name(kind: str, name: Optional[str]) -> None:
-    if not name:
-        raise ValueError(f"nats: {kind} name is required")
-    if any(character in _INVALID_NAME_CHARS for character in name):
-        raise ValueError(f"nats: invalid {kind} name: {name!r}")
 
 
 def stream_operation(operation: str, stream: Optional[str]) -> str:
@@ -27,7 +18,7 @@ def stream_operation(operation: str, stream: Optional[str]) -> str:
     :param operation: such as ``STREAM.INFO``.
     :raises ValueError: no stream can have that name.
     """
-    _validate_name("stream", stream)
+    check_stream_name(stream)
     return f"{operation}.{stream}"
 
 
@@ -37,14 +28,9 @@ def consumer_operation(operation: str, stream: Optional[str], consumer: Optional
     :param operation: such as ``CONSUMER.INFO``.
     :raises ValueError: no stream, or no consumer, can have that name.
     """
-    _validate_name("stream", stream)
-    _validate_name("consumer", consumer)
+    check_stream_name(stream)
+    check_consumer_name(consumer)
     return f"{operation}.{stream}.{consumer}"
-
-
-def validate_consumer_name(name: Optional[str]) -> None:
-    """:raises ValueError: no consumer can have that name."""
-    _validate_name("consumer", name)
 
 
 def encode(request: Optional[dict[str, Any]]) -> bytes:

@@ -8,7 +8,8 @@ from nats.js import api
 from nats.js.errors import APIError, ConsumerInvalidResetError, concerning
 
 from ._api_client import ApiClient
-from ._api_requests import consumer_operation, stream_operation, validate_consumer_name
+from ._api_requests import consumer_operation, stream_operation
+from ._names import check_consumer_name
 
 _CONSUMER_INVALID_RESET = 10204
 _LONG_AGO = "1970-01-01T00:00:00Z"
@@ -62,7 +63,7 @@ class ConsumerManager(ApiClient):
         create = stream_operation("CONSUMER.CREATE", stream)
         for name in (config.name, config.durable_name):
             if name:
-                validate_consumer_name(name)
+                check_consumer_name(name)
         version = self._nc.connected_server_version
         # nats-server 2.9 brought names of consumers apart from durable ones, with the filter in
         # the subject so that permissions can depend on it.

@@ -39,7 +39,7 @@ class AckFuture(asyncio.Future[api.PubAck]):
         return cancelled
 
 
-class Publishing(JetStreamManager):
+class Publisher(JetStreamManager):
     """The publishing half of a :class:`nats.js.JetStreamContext`."""
 
     def __init__(

@@ -32,11 +32,17 @@ from nats.js.object_store import (
 
 from ._binding import check_binding, check_pull, check_push, find_or_create
 from ._consumer import acknowledges_itself, create_ephemeral, is_ephemeral, remove_consumer
-from ._publish import Publishing
+from ._kv_manager import (
+    KV_MAX_HISTORY,
+    KV_PRE_TEMPLATE,
+    KV_STREAM_TEMPLATE,
+    KeyValueManager,
+)
+from ._objects_manager import ObjectStoreManager
+from ._publish import Publisher
 from ._pull import PullSubscription as _PullSubscription
 from ._push import PushState
 from ._push import PushSubscription as _PushSubscription
-from ._stores import KV_MAX_HISTORY, KV_PRE_TEMPLATE, KV_STREAM_TEMPLATE, Stores
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
@@ -77,7 +83,7 @@ _ORDERED_HEARTBEAT = 5
 _ORDERED_ACK_WAIT = 22 * 3600
 
 
-class JetStreamContext(Publishing, Stores):
+class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
     """Publishes to streams and consumes from them; made by
     :meth:`nats.aio.client.Client.jetstream`. Manages them, too, as
     :class:`nats.js.JetStreamManager` does.
@@ -118,9 +124,6 @@ class JetStreamContext(Publishing, Stores):
     @property
     def _jsm(self) -> JetStreamManager:
         return JetStreamManager(conn=self._nc, prefix=self._prefix, timeout=self._timeout)
-
-    def _context(self) -> JetStreamContext:
-        return self
 
     async def subscribe(
         self,

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias, TypeVar
 
@@ -31,6 +30,7 @@ from ._api_requests import last_message_request
 from ._initial import count_initial_values
 from ._kv_watch import KeyWatcher as _KeyWatcher
 from ._kv_watch import StopIterSentinel
+from ._names import VALID_KEY_RE, is_key_valid
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -58,14 +58,8 @@ logger = logging.getLogger(__name__)
 
 _KeyValueError = TypeVar("_KeyValueError", bound=KeyValueError)
 
-VALID_KEY_RE = re.compile(r"^[-/_=\.a-zA-Z0-9]+$")
-
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _INACTIVE_THRESHOLD = 5 * 60
-
-
-def _is_key_valid(key: str) -> bool:
-    return len(key) > 0 and key[0] != "." and key[-1] != "." and bool(VALID_KEY_RE.match(key))
 
 
 def put_prefix(api_prefix: str, pre: str) -> str:
@@ -162,7 +156,7 @@ class KeyValue:
 
         :raises nats.js.errors.KeyNotFoundError: the key has no value, or not in that revision.
         """
-        if validate_keys and not _is_key_valid(key):
+        if validate_keys and not is_key_valid(key):
             raise concerning(InvalidKeyError(), repr(key))
         try:
             return await self._get(key, revision)
@@ -240,7 +234,7 @@ class KeyValue:
 
     async def put(self, key: str, value: bytes, validate_keys: bool = True) -> int:
         """Stores a value; returns its revision."""
-        if validate_keys and not _is_key_valid(key):
+        if validate_keys and not is_key_valid(key):
             raise InvalidKeyError(key)
         ack = await self._js.publish(f"{self._put_pre}{key}", value)
         return ack.seq
@@ -257,7 +251,7 @@ class KeyValue:
         :param msg_ttl: whole seconds after which the server drops the value (ADR-43).
         :raises nats.js.errors.KeyExistsError: the key has a value.
         """
-        if validate_keys and not _is_key_valid(key):
+        if validate_keys and not is_key_valid(key):
             raise InvalidKeyError(key)
         try:
             return await self._update(key, value, 0, validate_keys, msg_ttl)
@@ -294,7 +288,7 @@ class KeyValue:
         validate_keys: bool = True,
         msg_ttl: Optional[float] = None,
     ) -> int:
-        if validate_keys and not _is_key_valid(key):
+        if validate_keys and not is_key_valid(key):
             raise InvalidKeyError(key)
         headers: Dict[str, Any] = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last or 0)}
         try:
@@ -329,7 +323,7 @@ class KeyValue:
                 DeprecationWarning,
                 stacklevel=2,
             )
-        if validate_keys and not _is_key_valid(key):
+        if validate_keys and not is_key_valid(key):
             raise InvalidKeyError(key)
         headers: Dict[str, Any] = {KV_OP: KV_DEL}
         if last and last > 0:

@@ -8,7 +8,6 @@ import asyncio
 import base64
 import io
 import json
-import re
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -33,6 +32,7 @@ from nats.js.errors import (
 from nats.js.kv import MSG_ROLLUP_SUBJECT, StopIterSentinel
 
 from ._initial import count_initial_values
+from ._names import VALID_BUCKET_RE, VALID_KEY_RE
 from ._objects_get import read_content, writer_of
 from ._objects_put import ChunkPublisher, blocks_of, content_of, run_to_end
 from ._objects_watch import ObjectWatcher as _ObjectWatcher
@@ -63,9 +63,6 @@ __all__ = [
     "ObjectStore",
     "StopIterSentinel",
 ]
-
-VALID_BUCKET_RE = re.compile(r"^[a-zA-Z0-9_-]+$")
-VALID_KEY_RE = re.compile(r"^[-/_=\.a-zA-Z0-9]+$")
 
 OBJ_STREAM_TEMPLATE = "OBJ_{bucket}"
 OBJ_ALL_CHUNKS_PRE_TEMPLATE = "$O.{bucket}.C.>"

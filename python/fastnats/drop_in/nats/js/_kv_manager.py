@@ -1,16 +1,14 @@
-"""Key-value and object stores of a JetStream context."""
+"""Key-value buckets of a JetStream context (ADR-8)."""
 
 from __future__ import annotations
 
-import re
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from nats._units import BAD_REQUEST, NOT_FOUND
 from nats.js import api
 from nats.js.errors import (
     BadBucketError,
     BucketNotFoundError,
-    InvalidBucketNameError,
     KeyHistoryTooLargeError,
     KeyValueLimitMarkerTTLNotSupportedError,
     NotFoundError,
@@ -18,13 +16,8 @@ from nats.js.errors import (
 )
 from nats.js.manager import JetStreamManager
 
+from ._names import check_bucket_name
 from .kv import KeyValue, put_prefix
-from .object_store import (
-    OBJ_ALL_CHUNKS_PRE_TEMPLATE,
-    OBJ_ALL_META_PRE_TEMPLATE,
-    OBJ_STREAM_TEMPLATE,
-    ObjectStore,
-)
 
 if TYPE_CHECKING:
     from .client import JetStreamContext
@@ -34,18 +27,11 @@ KV_PRE_TEMPLATE = "$KV.{bucket}."
 KV_MAX_HISTORY = 64
 _KV_STREAM_PREFIX = KV_STREAM_TEMPLATE.format(bucket="")
 
-_BUCKET_NAME = re.compile(r"^[a-zA-Z0-9_-]+$")
-_DUPLICATE_WINDOW: float = 2 * 60
+_DUPLICATE_WINDOW: float = 2 * 60  # seconds
 
 
-def _check_name(bucket: Optional[str]) -> None:
-    if _BUCKET_NAME.match(bucket) is None:  # type: ignore[arg-type]
-        details = f"{bucket!r}: a name has letters, digits, '_' and '-' only"
-        raise concerning(InvalidBucketNameError(), details)
-
-
-class Stores(JetStreamManager):
-    """Opens, creates and deletes buckets (ADR-8, ADR-20)."""
+class KeyValueManager(JetStreamManager):
+    """Opens, creates and deletes key-value buckets."""
 
     async def key_value(self, bucket: str) -> KeyValue:
         """Opens a bucket.
@@ -54,7 +40,7 @@ class Stores(JetStreamManager):
         :raises nats.js.errors.BucketNotFoundError: there is no such bucket.
         :raises nats.js.errors.BadBucketError: its stream isn't one of a bucket.
         """
-        _check_name(bucket)
+        check_bucket_name(bucket)
         stream = KV_STREAM_TEMPLATE.format(bucket=bucket)
         try:
             info = await self.stream_info(stream)
@@ -83,7 +69,7 @@ class Stores(JetStreamManager):
         if config is None:
             config = api.KeyValueConfig(bucket=params["bucket"])
         config = config.evolve(**params)
-        _check_name(config.bucket)
+        check_bucket_name(config.bucket)
         duplicate_window = _DUPLICATE_WINDOW
         if config.ttl and config.ttl < duplicate_window:
             duplicate_window = config.ttl
@@ -137,13 +123,11 @@ class Stores(JetStreamManager):
             name=bucket,
             stream=KV_STREAM_TEMPLATE.format(bucket=bucket),
             pre=pre,
-            js=self._context(),
+            # The one class that has this part.
+            js=cast("JetStreamContext", self),
             direct=bool(info.config.allow_direct),
             put_pre=put_pre,
         )
-
-    def _context(self) -> JetStreamContext:
-        raise AssertionError("JetStreamContext implements this")
 
     async def delete_key_value(self, bucket: str) -> bool:
         """Deletes a bucket with everything in it.
@@ -151,70 +135,5 @@ class Stores(JetStreamManager):
         :raises nats.js.errors.InvalidBucketNameError: no bucket can have that name.
         :raises nats.js.errors.NotFoundError: there is no such bucket.
         """
-        _check_name(bucket)
+        check_bucket_name(bucket)
         return await self.delete_stream(KV_STREAM_TEMPLATE.format(bucket=bucket))
-
-    async def object_store(self, bucket: str) -> ObjectStore:
-        """Opens an object store.
-
-        :raises nats.js.errors.InvalidBucketNameError: no store can have that name.
-        :raises nats.js.errors.BucketNotFoundError: there is no such store.
-        """
-        _check_name(bucket)
-        stream = OBJ_STREAM_TEMPLATE.format(bucket=bucket)
-        try:
-            await self.stream_info(stream)
-        except NotFoundError:
-            details = f"object store {bucket!r}: create_object_store() creates it"
-            raise concerning(BucketNotFoundError(code=NOT_FOUND), details) from None
-        return ObjectStore(name=bucket, stream=stream, js=self._context())
-
-    async def create_object_store(
-        self,
-        bucket: Optional[str] = None,
-        config: Optional[api.ObjectStoreConfig] = None,
-        **params: Any,
-    ) -> ObjectStore:
-        """Creates an object store, or opens one that has the same configuration.
-
-        :param params: attributes of :class:`nats.js.api.ObjectStoreConfig`, over those of
-            ``config``.
-        :raises nats.js.errors.InvalidBucketNameError: no store can have that name.
-        :raises nats.js.errors.BadRequestError: there is such a store with another
-            configuration.
-        """
-        if bucket is not None:
-            params["bucket"] = bucket
-        config = (api.ObjectStoreConfig() if config is None else config).evolve(**params)
-        _check_name(config.bucket)
-        name = config.bucket or ""
-        stream = OBJ_STREAM_TEMPLATE.format(bucket=name)
-        await self.add_stream(
-            api.StreamConfig(
-                name=stream,
-                description=config.description,
-                subjects=[
-                    OBJ_ALL_CHUNKS_PRE_TEMPLATE.format(bucket=name),
-                    OBJ_ALL_META_PRE_TEMPLATE.format(bucket=name),
-                ],
-                max_age=config.ttl,
-                max_bytes=-1 if config.max_bytes == 0 else config.max_bytes,
-                max_consumers=0,
-                storage=config.storage,
-                num_replicas=config.replicas,
-                placement=config.placement,
-                discard=api.DiscardPolicy.NEW,
-                allow_rollup_hdrs=True,
-                allow_direct=True,
-            )
-        )
-        return ObjectStore(name=name, stream=stream, js=self._context())
-
-    async def delete_object_store(self, bucket: str) -> bool:
-        """Deletes an object store with everything in it.
-
-        :raises nats.js.errors.InvalidBucketNameError: no store can have that name.
-        :raises nats.js.errors.NotFoundError: there is no such store.
-        """
-        _check_name(bucket)
-        return await self.delete_stream(OBJ_STREAM_TEMPLATE.format(bucket=bucket))
