@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from nats import errors as core_errors
 from nats.embedded import Server
-from nats.js import _feed, api, errors
+from nats.js import _delivery, api, errors
 from nats.js.object_store import ObjectStore
 from support.connecting import Connect
 from support.object_stores import store
@@ -284,7 +284,7 @@ async def test_a_server_that_restarts(js_server: Server, connect: Connect) -> No
 async def test_the_server_is_asked_when_it_is_back(
     js_server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_feed, "_QUIET", 3600)
+    monkeypatch.setattr(_delivery, "_QUIET", 3600)
     _, obs = await store(connect)
     info = await put(obs, "a", bytes(3 * CHUNK))
     async with Proxy(js_server.url) as proxy:

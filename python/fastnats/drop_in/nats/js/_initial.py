@@ -11,7 +11,7 @@ from nats.aio._waits import within
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
-from ._feed import MAX_DOUBTS, Feed
+from ._delivery import MAX_DOUBTS, Delivery
 
 if TYPE_CHECKING:
     from .client import JetStreamContext
@@ -74,7 +74,7 @@ def _covers(pattern: str, subject: str) -> bool:
     )
 
 
-class InitialFeed(Feed):
+class InitialDelivery(Delivery):
     """Waits for the initial values. Where their number doesn't prove that they are complete, the
     subjects of the stream do."""
 
@@ -88,7 +88,7 @@ class InitialFeed(Feed):
         self._initial = initial
 
     async def wait(self, timeout: Optional[float] = None) -> bool:
-        """As :meth:`Feed.wait`, but also true when there is nothing in doubt any more."""
+        """As :meth:`Delivery.wait`, but also true when there is nothing in doubt any more."""
         if not self._initial.is_in_doubt or self._sub._core.stopped:
             return await super().wait(timeout)
         await within(self._settle(), timeout)

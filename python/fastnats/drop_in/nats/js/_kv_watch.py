@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import nats
 from nats.errors import TimeoutError
 
-from ._initial import InitialFeed
+from ._initial import InitialDelivery
 
 if TYPE_CHECKING:
     import nats.js.client
@@ -36,21 +36,21 @@ class KeyWatcher:
     def __init__(self, js: nats.js.kv.KeyValue) -> None:
         self._js = js
         self._sub: nats.js.client.JetStreamContext.PushSubscription
-        self._feed: EntryFeed
+        self._entries: EntryFeed
         self._initial: InitialValues
-        self._arrivals: InitialFeed
+        self._delivery: InitialDelivery
 
     def _start(
         self,
         sub: nats.js.client.JetStreamContext.PushSubscription,
-        feed: EntryFeed,
+        entries: EntryFeed,
         initial: InitialValues,
     ) -> None:
         self._sub = sub
-        self._feed = feed
+        self._entries = entries
         self._initial = initial
         # A watch outlasts a stream that has no leader for a while.
-        self._arrivals = InitialFeed(sub, initial, max_doubts=None)
+        self._delivery = InitialDelivery(sub, initial, max_doubts=None)
 
     async def stop(self) -> None:
         """Ends the watch; updates that have arrived can still be read.
@@ -71,8 +71,8 @@ class KeyWatcher:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            entry = self._feed.pop()
-            if entry is not self._feed:
+            entry = self._entries.pop()
+            if entry is not self._entries:
                 return entry
             if self._sub._core.stopped:
                 self._sub._check_not_given_up()
@@ -87,15 +87,15 @@ class KeyWatcher:
         """Waits until there may be something to read, be it the end."""
         if self._initial.is_complete:
             await self._sub._ready(timeout)
-        elif not await self._arrivals.wait(timeout):
+        elif not await self._delivery.wait(timeout):
             # Where messages that were about to come are gone, the consumer may be stuck.
-            await self._arrivals.renew()
+            await self._delivery.renew()
 
     async def _collect_keys(self) -> list[str]:
         """Reads the keys of the initial values."""
         keys: dict[str, None] = {}
-        self._arrivals = InitialFeed(self._sub, self._initial)
-        while not self._feed.collect_keys(keys):
+        self._delivery = InitialDelivery(self._sub, self._initial)
+        while not self._entries.collect_keys(keys):
             if self._sub._core.stopped:
                 raise self._sub._core.connection.closed_error()
             await self._wait()
@@ -103,7 +103,7 @@ class KeyWatcher:
 
     async def _initial_entries(self) -> AsyncIterator[nats.js.kv.KeyValue.Entry]:
         """Yields the initial values."""
-        self._arrivals = InitialFeed(self._sub, self._initial)
+        self._delivery = InitialDelivery(self._sub, self._initial)
         async for entry in self:
             if entry is None:
                 return
@@ -114,8 +114,8 @@ class KeyWatcher:
         return self
 
     async def __anext__(self) -> Any:
-        entry = self._feed.pop()
-        if entry is self._feed:
+        entry = self._entries.pop()
+        if entry is self._entries:
             entry = await self.updates(None)
         if entry is KeyWatcher.STOP_ITER:
             raise StopAsyncIteration

@@ -12,7 +12,7 @@ from nats._core import ObjectReader
 from nats.js import api
 from nats.js.errors import DigestMismatchError, concerning
 
-from ._feed import Feed
+from ._delivery import Delivery
 
 if TYPE_CHECKING:
     from .client import JetStreamContext
@@ -52,19 +52,19 @@ async def read_content(
         be, or something else.
     """
     sub = await js.subscribe(subject, ordered_consumer=True)
-    feed = Feed(sub)
+    delivery = Delivery(sub)
     try:
         reader = ObjectReader(sub._core, info.size)
-        size = await _read(reader, feed, write)
+        size = await _read(reader, delivery, write)
     finally:
-        await feed.end()
+        await delivery.end()
     if info.size not in (size, None) or not _is_digest(info.digest, reader.digest()):
         details = f"object {info.name!r} of store {info.bucket!r}, {size} of {info.size} bytes"
         raise concerning(DigestMismatchError(), details)
     return b"" if write else reader.take()
 
 
-async def _read(reader: ObjectReader, feed: Feed, write: Optional[Write]) -> int:
+async def _read(reader: ObjectReader, delivery: Delivery, write: Optional[Write]) -> int:
     """Reads until nothing is left; returns how many bytes there were."""
     loop = asyncio.get_running_loop()
     size = 0
@@ -76,9 +76,9 @@ async def _read(reader: ObjectReader, feed: Feed, write: Optional[Write]) -> int
         elif count >= _PIECE:
             await asyncio.sleep(0)
         elif not reader.is_complete:
-            if feed.has_ended:
-                raise feed._sub._core.connection.closed_error()
-            if not await feed.wait():
+            if delivery.has_ended:
+                raise delivery._sub._core.connection.closed_error()
+            if not await delivery.wait():
                 break
     return size
 

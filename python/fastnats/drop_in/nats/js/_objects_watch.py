@@ -10,8 +10,8 @@ import nats
 from nats.errors import TimeoutError
 from nats.js import api
 
-from ._feed import Feed
-from ._initial import InitialFeed
+from ._delivery import Delivery
+from ._initial import InitialDelivery
 from ._kv_watch import StopIterSentinel
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class ObjectWatcher:
     def __init__(self, js: nats.js.object_store.ObjectStore) -> None:
         self._js = js
         self._sub: nats.js.client.JetStreamContext.PushSubscription
-        self._arrivals: Feed
+        self._delivery: Delivery
         self._initial: Optional[InitialValues] = None
         self._ignore_deletes = False
         # Whether the `None` has been handed out, or is none to be.
@@ -47,9 +47,9 @@ class ObjectWatcher:
         self._initial = initial
         if initial is None:
             self._init_done = True
-            self._arrivals = Feed(sub)
+            self._delivery = Delivery(sub)
         else:
-            self._arrivals = InitialFeed(sub, initial)
+            self._delivery = InitialDelivery(sub, initial)
 
     async def stop(self) -> None:
         """Ends the watch; updates that have arrived can still be read.
@@ -72,7 +72,7 @@ class ObjectWatcher:
             if not isinstance(update, StopIterSentinel):
                 return update
             remaining = None if deadline is None else deadline - loop.time()
-            if self._arrivals.has_ended:
+            if self._delivery.has_ended:
                 self._sub._check_not_given_up()
                 # Nothing will come, but the caller has asked for that long.
                 await asyncio.sleep(max(remaining or 0.0, 0.0))
@@ -85,9 +85,9 @@ class ObjectWatcher:
     async def _wait(self, timeout: Optional[float]) -> None:
         if self._init_done:
             await self._sub._ready(timeout)
-        elif not await self._arrivals.wait(timeout):
+        elif not await self._delivery.wait(timeout):
             # Where messages that were about to come are gone, the consumer may be stuck.
-            await self._arrivals.renew()
+            await self._delivery.renew()
 
     async def _pop(self) -> Union[api.ObjectInfo, StopIterSentinel, None]:
         """Returns the next of what has arrived, `STOP_ITER` if that's nothing."""
@@ -122,7 +122,7 @@ class ObjectWatcher:
             update = await self._pop()
             if not isinstance(update, StopIterSentinel):
                 return update
-            if self._arrivals.has_ended:
+            if self._delivery.has_ended:
                 self._sub._check_not_given_up()
                 raise StopAsyncIteration
             await self._wait(None)

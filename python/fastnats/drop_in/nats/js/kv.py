@@ -354,7 +354,7 @@ class KeyValue:
                 if entry.operation in (KV_DEL, KV_PURGE):
                     markers[entry.key] = entry
         finally:
-            await watcher._arrivals.end()
+            await watcher._delivery.end()
         for entry in markers.values():
             # A watcher gives a datetime, whatever the reference's annotation says.
             created: Any = entry.created
@@ -391,7 +391,7 @@ class KeyValue:
         try:
             keys = await watcher._collect_keys()
         finally:
-            await watcher._arrivals.end()
+            await watcher._delivery.end()
         if filters:
             keys = [key for key in keys if any(text in key for text in filters)]
         if not keys:
@@ -408,7 +408,7 @@ class KeyValue:
         try:
             entries = [entry async for entry in watcher._initial_entries()]
         finally:
-            await watcher._arrivals.end()
+            await watcher._delivery.end()
         if not entries:
             raise self._about(NoKeysError(code=NOT_FOUND), key)
         return entries
@@ -446,6 +446,8 @@ class KeyValue:
             headers_only=meta_only,
             inactive_threshold=inactive_threshold or _INACTIVE_THRESHOLD,
         )
-        feed = EntryFeed(sub._core, KeyValue.Entry, self._name, self._pre, ignore_deletes, initial)
-        watcher._start(sub, feed, initial)
+        entries = EntryFeed(
+            sub._core, KeyValue.Entry, self._name, self._pre, ignore_deletes, initial
+        )
+        watcher._start(sub, entries, initial)
         return watcher

@@ -462,7 +462,7 @@ class ObjectStore:
             else:
                 raise watcher._sub._core.connection.closed_error()
         finally:
-            await watcher._arrivals.end()
+            await watcher._delivery.end()
         if not infos:
             raise concerning(NotFoundError(code=NOT_FOUND), f"no objects in store {self._name!r}")
         return infos

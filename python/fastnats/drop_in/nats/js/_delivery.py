@@ -21,7 +21,7 @@ MAX_DOUBTS = 5
 _NO_MESSAGE = 10037
 
 
-class Feed:
+class Delivery:
     """Tells whether an ordered consumer has more to deliver when nothing arrives.
 
     The last message says that none is behind it. If there never was one, or it has been removed
