@@ -45,6 +45,10 @@ class Delivery:
         core = self._sub._core
         return core.stopped and core.pending_msgs == 0
 
+    def closed_error(self) -> Exception:
+        """Returns the error for whoever waits for more from a client that is closed."""
+        return self._sub._core.connection.closed_error()
+
     async def wait(self, timeout: Optional[float] = None) -> bool:
         """Waits until a message can be taken or the subscription has stopped; false if the
         stream has nothing more for it.

@@ -11,6 +11,7 @@ import nats
 from nats.errors import TimeoutError
 
 from ._initial import InitialDelivery
+from ._watch import Watcher
 
 if TYPE_CHECKING:
     import nats.js.client
@@ -18,27 +19,17 @@ if TYPE_CHECKING:
     from nats._core import EntryFeed, InitialValues
 
 
-class StopIterSentinel:
-    """The type of :attr:`KeyValue.KeyWatcher.STOP_ITER`."""
-
-    __module__ = "nats.js.kv"
-
-
-class KeyWatcher:
+class KeyWatcher(Watcher):
     """The updates of a bucket: made by :meth:`KeyValue.watch`, read with ``async for`` or
     :meth:`updates`. ``None`` marks the end of the values that were there at the start."""
 
     __module__ = "nats.js.kv"
     __qualname__ = "KeyValue.KeyWatcher"
 
-    STOP_ITER = StopIterSentinel()
-
     def __init__(self, js: nats.js.kv.KeyValue) -> None:
         self._js = js
-        self._sub: nats.js.client.JetStreamContext.PushSubscription
         self._entries: EntryFeed
         self._initial: InitialValues
-        self._delivery: InitialDelivery
 
     def _start(
         self,
@@ -46,18 +37,10 @@ class KeyWatcher:
         entries: EntryFeed,
         initial: InitialValues,
     ) -> None:
-        self._sub = sub
+        # A watch outlasts a stream that has no leader for a while.
+        self._begin(sub, InitialDelivery(sub, initial, max_doubts=None))
         self._entries = entries
         self._initial = initial
-        # A watch outlasts a stream that has no leader for a while.
-        self._delivery = InitialDelivery(sub, initial, max_doubts=None)
-
-    async def stop(self) -> None:
-        """Ends the watch; updates that have arrived can still be read.
-
-        :raises nats.errors.BadSubscriptionError: it has ended already.
-        """
-        await self._sub.unsubscribe()
 
     async def updates(self, timeout: Optional[float] = 5.0) -> Any:
         """Returns the next entry, ``None`` at the end of the initial values, or
@@ -79,17 +62,9 @@ class KeyWatcher:
                 return KeyWatcher.STOP_ITER
             try:
                 remaining = None if deadline is None else deadline - time.monotonic()
-                await self._wait(remaining)
+                await self._wait_for_update(self._initial, remaining)
             except asyncio.TimeoutError:
                 raise TimeoutError from None
-
-    async def _wait(self, timeout: Optional[float] = None) -> None:
-        """Waits until there may be something to read, be it the end."""
-        if self._initial.is_complete:
-            await self._sub._ready(timeout)
-        elif not await self._delivery.wait(timeout):
-            # Where messages that were about to come are gone, the consumer may be stuck.
-            await self._delivery.renew()
 
     async def _collect_keys(self) -> list[str]:
         """Reads the keys of the initial values."""
@@ -97,8 +72,8 @@ class KeyWatcher:
         self._delivery = InitialDelivery(self._sub, self._initial)
         while not self._entries.collect_keys(keys):
             if self._sub._core.stopped:
-                raise self._sub._core.connection.closed_error()
-            await self._wait()
+                raise self._delivery.closed_error()
+            await self._wait_for_update(self._initial, None)
         return list(keys)
 
     async def _initial_entries(self) -> AsyncIterator[nats.js.kv.KeyValue.Entry]:
@@ -108,7 +83,7 @@ class KeyWatcher:
             if entry is None:
                 return
             yield entry
-        raise self._sub._core.connection.closed_error()
+        raise self._delivery.closed_error()
 
     def __aiter__(self) -> KeyWatcher:
         return self

@@ -77,7 +77,7 @@ async def _read(reader: ObjectReader, delivery: Delivery, write: Optional[Write]
             await asyncio.sleep(0)
         elif not reader.is_complete:
             if delivery.has_ended:
-                raise delivery._sub._core.connection.closed_error()
+                raise delivery.closed_error()
             if not await delivery.wait():
                 break
     return size

@@ -12,7 +12,7 @@ from nats.js import api
 
 from ._delivery import Delivery
 from ._initial import InitialDelivery
-from ._kv_watch import StopIterSentinel
+from ._watch import StopIterSentinel, Watcher
 
 if TYPE_CHECKING:
     import nats.js.client
@@ -20,19 +20,15 @@ if TYPE_CHECKING:
     from nats._core import InitialValues
 
 
-class ObjectWatcher:
+class ObjectWatcher(Watcher):
     """The changes of a store: made by :meth:`ObjectStore.watch`, read with ``async for`` or
     :meth:`updates`. ``None`` marks the end of the objects that were there at the start."""
 
     __module__ = "nats.js.object_store"
     __qualname__ = "ObjectStore.ObjectWatcher"
 
-    STOP_ITER = StopIterSentinel()
-
     def __init__(self, js: nats.js.object_store.ObjectStore) -> None:
         self._js = js
-        self._sub: nats.js.client.JetStreamContext.PushSubscription
-        self._delivery: Delivery
         self._initial: Optional[InitialValues] = None
         self._ignore_deletes = False
         # Whether the `None` has been handed out, or is none to be.
@@ -43,20 +39,9 @@ class ObjectWatcher:
         sub: nats.js.client.JetStreamContext.PushSubscription,
         initial: Optional[InitialValues],
     ) -> None:
-        self._sub = sub
+        self._begin(sub, Delivery(sub) if initial is None else InitialDelivery(sub, initial))
         self._initial = initial
-        if initial is None:
-            self._init_done = True
-            self._delivery = Delivery(sub)
-        else:
-            self._delivery = InitialDelivery(sub, initial)
-
-    async def stop(self) -> None:
-        """Ends the watch; updates that have arrived can still be read.
-
-        :raises nats.errors.BadSubscriptionError: it has ended already.
-        """
-        await self._sub.unsubscribe()
+        self._init_done = initial is None
 
     async def updates(self, timeout: Optional[float] = 5.0) -> Optional[api.ObjectInfo]:
         """Returns the next change, ``None`` at the end of those that were there at the start.
@@ -78,16 +63,9 @@ class ObjectWatcher:
                 await asyncio.sleep(max(remaining or 0.0, 0.0))
                 raise TimeoutError
             try:
-                await self._wait(remaining)
+                await self._wait_for_update(self._initial, remaining)
             except asyncio.TimeoutError:
                 raise TimeoutError from None
-
-    async def _wait(self, timeout: Optional[float]) -> None:
-        if self._init_done:
-            await self._sub._ready(timeout)
-        elif not await self._delivery.wait(timeout):
-            # Where messages that were about to come are gone, the consumer may be stuck.
-            await self._delivery.renew()
 
     async def _pop(self) -> Union[api.ObjectInfo, StopIterSentinel, None]:
         """Returns the next of what has arrived, `STOP_ITER` if that's nothing."""
@@ -125,4 +103,4 @@ class ObjectWatcher:
             if self._delivery.has_ended:
                 self._sub._check_not_given_up()
                 raise StopAsyncIteration
-            await self._wait(None)
+            await self._wait_for_update(self._initial, None)

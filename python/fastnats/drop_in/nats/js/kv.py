@@ -29,8 +29,8 @@ from nats.js.errors import (
 from ._api_requests import last_message_request
 from ._initial import count_initial_values
 from ._kv_watch import KeyWatcher as _KeyWatcher
-from ._kv_watch import StopIterSentinel
 from ._names import VALID_KEY_RE, is_key_valid
+from ._watch import StopIterSentinel
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg

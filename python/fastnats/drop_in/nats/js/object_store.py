@@ -460,7 +460,7 @@ class ObjectStore:
                     break
                 infos.append(info)
             else:
-                raise watcher._sub._core.connection.closed_error()
+                raise watcher._delivery.closed_error()
         finally:
             await watcher._delivery.end()
         if not infos:

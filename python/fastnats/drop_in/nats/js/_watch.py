@@ -1,0 +1,50 @@
+"""What the watchers of key-value buckets and object stores share."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from nats._core import InitialValues
+
+    from ._delivery import Delivery
+    from .client import JetStreamContext
+
+
+class StopIterSentinel:
+    """The type of :attr:`KeyValue.KeyWatcher.STOP_ITER`."""
+
+    __module__ = "nats.js.kv"
+
+
+class Watcher:
+    """A subscription to an ordered consumer that delivers what is there, and then every update."""
+
+    STOP_ITER = StopIterSentinel()
+
+    def _begin(self, sub: JetStreamContext.PushSubscription, delivery: Delivery) -> None:
+        self._sub = sub
+        self._delivery = delivery
+
+    async def stop(self) -> None:
+        """Ends the watch; updates that have arrived can still be read.
+
+        :raises nats.errors.BadSubscriptionError: it has ended already.
+        """
+        await self._sub.unsubscribe()
+
+    async def _wait_for_update(
+        self, initial: Optional[InitialValues], timeout: Optional[float]
+    ) -> None:
+        """Waits until there may be something to read, be it the end.
+
+        :param initial: the values that were there at the start, unless there is no telling when
+            they end, or nobody who wants to know.
+        :param timeout: seconds; ``None`` for ever.
+        :raises asyncio.TimeoutError: nothing in time.
+        """
+        if initial is None or initial.is_complete:
+            await self._sub._ready(timeout)
+        elif not await self._delivery.wait(timeout):
+            # Where messages that were about to come are gone, the consumer may be stuck.
+            await self._delivery.renew()
