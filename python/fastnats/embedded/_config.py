@@ -10,13 +10,12 @@ class Config:
     """A server's configuration: a file used where it is, or text to be written to a file."""
 
     def __init__(self, source: str | os.PathLike[str]) -> None:
-        """Take a path or text.
+        """Takes a path or text.
 
         A string is text when it has a line break or a brace, or when it names no file and reads
         like a setting (``max_payload: 100``).
 
-        Raises:
-            FileNotFoundError: there is no such file.
+        :raises FileNotFoundError: there is no such file.
         """
         self.text: str | None = None
         self.path: Path | None = None
@@ -32,7 +31,7 @@ class Config:
             raise FileNotFoundError(f"no configuration file {os.fspath(source)!r}")
 
     def materialize(self, directory: Path) -> Path:
-        """Return the file to start the server with, writing the text to ``directory`` if needed."""
+        """Returns the file to start the server with; writes it to ``directory`` if it is text."""
         if self.path is not None:
             return self.path
         path = directory / "nats-server.conf"

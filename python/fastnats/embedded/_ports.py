@@ -7,7 +7,7 @@ import sys
 
 
 class PortReservation:
-    """A TCP port nobody else is given while the reservation is held.
+    """A TCP port that nobody else is given while the reservation is held.
 
     The port is bound but not listened on. Linux then refuses connections to it, never hands it to
     another program, and still lets a server that sets SO_REUSEADDR (as Go's do) listen on it. A
@@ -15,10 +15,9 @@ class PortReservation:
     """
 
     def __init__(self, host: str, port: int = 0) -> None:
-        """Reserve ``port`` of ``host``, or any free one for 0.
+        """Reserves ``port`` of ``host``, or any free one for 0.
 
-        Raises:
-            OSError: the port is in use, or the host is not an address of this machine.
+        :raises OSError: the port is in use, or the host is not an address of this machine.
         """
         self.host = host
         self.port = port
@@ -26,7 +25,7 @@ class PortReservation:
         self.hold()
 
     def hold(self) -> None:
-        """Take the port, unless it is held already."""
+        """Takes the port, unless it is held already."""
         if self._socket is not None:
             return
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -41,13 +40,13 @@ class PortReservation:
         self._socket = sock
 
     def lend(self) -> None:
-        """Make way for the server that is about to listen on the port."""
+        """Makes way for the server that is about to listen on the port."""
         # Elsewhere a bound socket keeps others from listening even with SO_REUSEADDR.
         if sys.platform != "linux":
             self.release()
 
     def release(self) -> None:
-        """Give the port back to the system."""
+        """Gives the port back to the system."""
         if self._socket is not None:
             self._socket.close()
             self._socket = None

@@ -33,10 +33,9 @@ class ServerProcess:
         self._owner = os.getpid()
 
     def spawn(self, command: Sequence[str], directory: Path, log: Path) -> None:
-        """Start the program, with its output appended to ``log``.
+        """Starts the program, with its output appended to ``log``.
 
-        Raises:
-            OSError: the program cannot be run.
+        :raises OSError: the program cannot be run.
         """
         self.poll()
         with open(log, "ab") as output:
@@ -59,7 +58,7 @@ class ServerProcess:
         )
 
     def poll(self) -> int | None:
-        """Return the exit status, or None while the process runs or if there was none."""
+        """Returns the exit status, ``None`` while the process runs or if there was none."""
         if self.popen is None:
             return None
         status = self.popen.poll()
@@ -68,10 +67,9 @@ class ServerProcess:
         return status
 
     def wait(self, timeout: float | None) -> int:
-        """Wait up to ``timeout`` seconds for the process to end and return its exit status.
+        """Waits up to ``timeout`` seconds for the process to end; returns its exit status.
 
-        Raises:
-            TimeoutError: it still runs.
+        :raises TimeoutError: it still runs.
         """
         if self.popen is None:
             raise ValueError("no process")
@@ -83,12 +81,12 @@ class ServerProcess:
         return status
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal; a process that has ended gets none."""
+        """Sends a signal; a process that has ended gets none."""
         if self.popen is not None and self.poll() is None:
             self.popen.send_signal(number)
 
     def terminate(self, timeout: float) -> None:
-        """Shut the server down in an orderly way, or kill it after ``timeout`` seconds."""
+        """Shuts the server down in an orderly way, or kills it after ``timeout`` seconds."""
         if self.poll() is not None or self.popen is None:
             return
         self.signal(signal.SIGTERM)
@@ -100,13 +98,13 @@ class ServerProcess:
             self.kill()
 
     def kill(self) -> None:
-        """End the process at once."""
+        """Ends the process at once."""
         if self.popen is not None:
             self.signal(signal.SIGKILL)
             self.wait(None)
 
     def destroy(self) -> None:
-        """End the process at once and give everything back. May be called again."""
+        """Ends the process at once and gives everything back. May be called again."""
         # After a fork all of this still belongs to the parent.
         if os.getpid() != self._owner:
             return

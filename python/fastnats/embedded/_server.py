@@ -27,7 +27,7 @@ _POLL_INTERVAL = 0.005
 # WNOWAIT keeps the answer for the next look: pausing twice must not wait for a second stop.
 _STOPPED = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
 
-# The names `nats-server --signal` knows.
+# The names that `nats-server --signal` knows.
 _SIGNALS = {
     "ldm": "SIGUSR2",
     "reopen": "SIGUSR1",
@@ -43,7 +43,7 @@ class Server:
 
     ``with Server() as server`` and ``async with Server() as server`` start it and stop it;
     ``start``/``stop`` and ``astart``/``astop`` do the same by hand. The methods that start with
-    ``a`` do their waiting in a thread and leave the event loop free.
+    ``a`` wait in a thread and leave the event loop free.
 
     The port, the log and JetStream's files outlive ``restart``, ``shutdown`` and ``kill``, and end
     with ``stop``. One object may be used from several threads.
@@ -62,22 +62,19 @@ class Server:
         executable: str | os.PathLike[str] | None = None,
         startup_timeout: float = 30.0,
     ) -> None:
-        """Describe a server; nothing is started yet.
+        """Describes a server; nothing is started yet.
 
-        Args:
-            jetstream: Enable JetStream, with its files in ``directory``.
-            config: A configuration file, or the text of one. Its client address, store directory
-                and log file give way to this object's.
-            port: The port for clients. 0 picks a free one at the first start and stays with it.
-            host: The IP address to listen on.
-            name: The server's name; by default the server makes one up.
-            args: More command-line arguments. They come last and win over the ones made here.
-            monitor: Serve the HTTP monitoring endpoints on a free port, see ``monitor_url``.
-            executable: The program to run instead of the one ``find_server`` finds.
-            startup_timeout: Seconds a start may take.
-
-        Raises:
-            FileNotFoundError: ``config`` is a path where there is no file.
+        :param jetstream: enable JetStream, with its files in ``directory``.
+        :param config: a configuration file, or the text of one. Its client address, store
+            directory and log file give way to this object's.
+        :param port: the port for clients. 0 picks a free one at the first start and stays with it.
+        :param host: the IP address to listen on.
+        :param name: the server's name; by default the server makes one up.
+        :param args: more command-line arguments. They come last and win over the ones made here.
+        :param monitor: serve the HTTP monitoring endpoints on a free port, see ``monitor_url``.
+        :param executable: the program to run instead of the one ``find_server`` finds.
+        :param startup_timeout: seconds a start may take.
+        :raises FileNotFoundError: ``config`` is a path where there is no file.
         """
         self.host = host
         self.name = name
@@ -108,10 +105,9 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The URL clients connect to, ``nats://HOST:PORT``.
+        """The URL that clients connect to, ``nats://HOST:PORT``.
 
-        Raises:
-            EmbeddedError: the port is not known before the first start.
+        :raises EmbeddedError: the port is not known before the first start.
         """
         if not self._port:
             raise EmbeddedError("the server has no port before it is started")
@@ -120,12 +116,12 @@ class Server:
 
     @property
     def listeners(self) -> dict[str, list[str]]:
-        """The URLs the server listens on by kind: ``nats``, ``monitoring``, ``websocket``, ..."""
+        """The URLs that the server listens on, by kind such as ``nats`` or ``monitoring``."""
         return {kind: list(urls) for kind, urls in self._listeners.items()}
 
     @property
     def monitor_url(self) -> str | None:
-        """The URL of the HTTP monitoring endpoints, or None when there are none."""
+        """The URL of the HTTP monitoring endpoints, ``None`` if there are none."""
         urls = self._listeners.get("monitoring")
         return urls[0] if urls else None
 
@@ -147,7 +143,8 @@ class Server:
 
     @property
     def returncode(self) -> int | None:
-        """The last process's exit status, negative for a signal; None while it runs or before."""
+        """The last process's exit status, negative for a signal; ``None`` while it runs or
+        before."""
         return self._process.poll()
 
     @property
@@ -164,12 +161,11 @@ class Server:
     # Start and stop.
 
     def start(self) -> Server:
-        """Start the server and wait until it accepts clients. A running server is left alone.
+        """Starts the server and waits until it accepts clients. A running server is left alone.
 
-        Raises:
-            ServerNotFoundError: no nats-server program is installed.
-            ServerStartError: the port is taken, or the server ended or was not ready within
-                ``startup_timeout`` seconds; the message has its log.
+        :raises ServerNotFoundError: no nats-server program is installed.
+        :raises ServerStartError: the port is taken, or the server ended or was not ready within
+            ``startup_timeout`` seconds; the message has its log.
         """
         with self._lock:
             if self.running:
@@ -187,7 +183,7 @@ class Server:
             return self
 
     def stop(self, timeout: float = 10.0) -> None:
-        """Shut the server down, or kill it after ``timeout`` seconds, and remove its files.
+        """Shuts the server down, or kills it after ``timeout`` seconds, and removes its files.
 
         The port is given back to the system, though another ``start`` asks for the same one.
         Stopping a server that does not run is allowed.
@@ -197,31 +193,33 @@ class Server:
             self._clean_up()
 
     def shutdown(self, timeout: float = 10.0) -> None:
-        """Like ``stop``, but keep port and files for the next ``start``."""
+        """As ``stop``, but keeps port and files for the next ``start``.
+
+        :param timeout: seconds after which the server is killed.
+        """
         with self._lock:
             self._process.terminate(timeout)
 
     def kill(self) -> None:
-        """End the server without notice (SIGKILL), keeping port and files."""
+        """Ends the server without notice (SIGKILL); port and files stay."""
         with self._lock:
             self._process.kill()
 
     def restart(self, timeout: float = 10.0) -> None:
         """``shutdown`` and ``start``: a new process with the same port, files and settings.
 
-        Raises:
-            ServerStartError: as for ``start``.
+        :raises ServerStartError: as for ``start``.
         """
         with self._lock:
             self.shutdown(timeout)
             self.start()
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait up to ``timeout`` seconds until the server ends by itself; return its exit status.
+        """Waits until the server ends by itself; returns its exit status.
 
-        Raises:
-            TimeoutError: it still runs.
-            EmbeddedError: it was never started.
+        :param timeout: seconds; ``None`` waits for ever.
+        :raises TimeoutError: it still runs.
+        :raises EmbeddedError: it was never started.
         """
         if self._process.popen is None:
             raise EmbeddedError("the server was not started")
@@ -276,13 +274,12 @@ class Server:
     # Signals.
 
     def signal(self, which: str | signals.Signals) -> None:
-        """Send a signal, by number or by the name ``nats-server --signal`` has for it.
+        """Sends a signal, by number or by the name that ``nats-server --signal`` has for it.
 
         ``"ldm"`` starts lame duck mode: clients are told to leave, then the server ends.
 
-        Raises:
-            EmbeddedError: the server does not run.
-            ValueError: there is no signal of that name.
+        :raises EmbeddedError: the server does not run.
+        :raises ValueError: there is no signal of that name.
         """
         if isinstance(which, str):
             try:
@@ -293,10 +290,9 @@ class Server:
         self._process.signal(which)
 
     def pause(self) -> None:
-        """Freeze the process (SIGSTOP): connections stay open and nothing answers.
+        """Freezes the process (SIGSTOP): connections stay open and nothing answers.
 
-        Raises:
-            EmbeddedError: the server does not run.
+        :raises EmbeddedError: the server does not run.
         """
         pid = self._require_running()
         self._process.signal(signals.SIGSTOP)
@@ -305,19 +301,18 @@ class Server:
             time.sleep(_POLL_INTERVAL)
 
     def resume(self) -> None:
-        """Let a paused process go on (SIGCONT).
+        """Lets a paused process go on (SIGCONT).
 
-        Raises:
-            EmbeddedError: the server does not run.
+        :raises EmbeddedError: the server does not run.
         """
         self.signal(signals.SIGCONT)
 
     def reload(self, config: str | os.PathLike[str] | None = None, timeout: float = 10.0) -> None:
-        """Reload the configuration (SIGHUP), after replacing its text with ``config`` if given.
+        """Reloads the configuration (SIGHUP), with ``config`` in place of its text if given.
 
-        Raises:
-            EmbeddedError: the server does not run, has no configuration, rejected the new one, or
-                did not finish within ``timeout`` seconds.
+        :param timeout: seconds.
+        :raises EmbeddedError: the server does not run, has no configuration, rejected the new
+            one, or did not finish within ``timeout`` seconds.
         """
         with self._lock:
             self._require_running()
@@ -391,7 +386,7 @@ class Server:
         return [*command, *self.args]
 
     def _await_ready(self, directory: Path) -> dict[str, list[str]]:
-        """Wait for the file in which the server lists its addresses once it listens on them."""
+        """Waits for the file in which the server lists its addresses once it listens on them."""
         deadline = time.monotonic() + self.startup_timeout
         pid = self._require_started()
         while True:

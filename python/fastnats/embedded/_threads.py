@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 async def run_blocking(work: Callable[[], T], undo: Callable[[], object] | None = None) -> T:
-    """Run ``work`` in a thread; when cancelled, wait for it to end, then run ``undo``.
+    """Runs ``work`` in a thread; when cancelled, waits for it to end, then runs ``undo``.
 
     A thread cannot be cancelled, so leaving early would let it go on behind the caller's back: a
     server could appear after the code that wanted it is gone.
