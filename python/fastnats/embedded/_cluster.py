@@ -8,21 +8,24 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 from ._errors import EmbeddedError, ServerStartError
 from ._ports import PortReservation
 from ._server import Server
+from ._startable import Startable
 from ._threads import run_blocking
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _HOST = "127.0.0.1"
 _POLL_INTERVAL = 0.02
 _HTTP_TIMEOUT = 2.0
 
 
-class Cluster:
+class Cluster(Startable):
     """Several nats-servers with routes between all of them.
 
     Used like ``Server``: as a context manager of either kind, or by ``start``/``stop`` and
@@ -85,7 +88,7 @@ class Cluster:
             raise EmbeddedError("the cluster was not started")
         return self._servers[0].url
 
-    def start(self) -> Cluster:
+    def start(self) -> Self:
         """Starts all servers and waits until they form a cluster. A started one is left alone.
 
         :raises ServerNotFoundError: no nats-server program is installed.
@@ -130,39 +133,9 @@ class Cluster:
                     raise ServerStartError(f"the cluster did not form within {limit} s", logs)
                 time.sleep(_POLL_INTERVAL)
 
-    async def astart(self) -> Cluster:
-        """``start`` without blocking the event loop; stops the servers again when cancelled."""
-        return await run_blocking(self.start, undo=self.stop)
-
-    async def astop(self, timeout: float = 10.0) -> None:
-        """``stop`` without blocking the event loop."""
-        await run_blocking(lambda: self.stop(timeout))
-
     async def await_ready(self, timeout: float | None = None) -> None:
         """``wait_ready`` without blocking the event loop."""
         await run_blocking(lambda: self.wait_ready(timeout))
-
-    def __enter__(self) -> Cluster:
-        return self.start()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Cluster:
-        return await self.astart()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.astop()
 
     def _start(self) -> None:
         # All route ports are known before the first start, as JetStream derives the size of its

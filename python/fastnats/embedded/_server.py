@@ -12,15 +12,18 @@ import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from ._binary import find_server
 from ._config import Config
 from ._errors import EmbeddedError, ServerStartError
 from ._ports import PortReservation
 from ._process import ServerProcess
+from ._startable import Startable
 from ._threads import run_blocking
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _POLL_INTERVAL = 0.005
 
@@ -38,7 +41,7 @@ _SIGNALS = {
 }
 
 
-class Server:
+class Server(Startable):
     """A nats-server that lives no longer than the ``with`` body or this process.
 
     ``with Server() as server`` and ``async with Server() as server`` start it and stop it;
@@ -160,7 +163,7 @@ class Server:
 
     # Start and stop.
 
-    def start(self) -> Server:
+    def start(self) -> Self:
         """Starts the server and waits until it accepts clients. A running server is left alone.
 
         :raises ServerNotFoundError: no nats-server program is installed.
@@ -225,14 +228,6 @@ class Server:
             raise EmbeddedError("the server was not started")
         return self._process.wait(timeout)
 
-    async def astart(self) -> Server:
-        """``start`` without blocking the event loop; stops the server again when cancelled."""
-        return await run_blocking(self.start, undo=self.stop)
-
-    async def astop(self, timeout: float = 10.0) -> None:
-        """``stop`` without blocking the event loop."""
-        await run_blocking(lambda: self.stop(timeout))
-
     async def ashutdown(self, timeout: float = 10.0) -> None:
         """``shutdown`` without blocking the event loop."""
         await run_blocking(lambda: self.shutdown(timeout))
@@ -248,28 +243,6 @@ class Server:
     async def await_exit(self, timeout: float | None = None) -> int:
         """``wait`` without blocking the event loop."""
         return await run_blocking(lambda: self.wait(timeout))
-
-    def __enter__(self) -> Server:
-        return self.start()
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.stop()
-
-    async def __aenter__(self) -> Server:
-        return await self.astart()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self.astop()
 
     # Signals.
 
