@@ -1,11 +1,9 @@
 """Publishing to streams."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Dict, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from nats._core import AckWindow, Connection
 from nats.aio._waits import outcome
@@ -19,7 +17,7 @@ from ._acks import no_stream, parse_ack_message
 if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
 
-_Headers = Optional[Dict[str, Any]]
+_Headers = Optional[dict[str, Any]]
 
 
 class AckFuture(asyncio.Future[api.PubAck]):
@@ -56,7 +54,7 @@ class Publisher(JetStreamManager):
         payload: bytes = b"",
         timeout: Optional[float] = None,
         stream: Optional[str] = None,
-        headers: Optional[Dict[str, Any]] = None,
+        headers: Optional[dict[str, Any]] = None,
         msg_ttl: Optional[float] = None,
     ) -> api.PubAck:
         """Publishes a message to a stream and waits until it is stored.
@@ -103,7 +101,7 @@ class Publisher(JetStreamManager):
         payload: bytes = b"",
         wait_stall: Optional[float] = None,
         stream: Optional[str] = None,
-        headers: Optional[Dict[str, Any]] = None,
+        headers: Optional[dict[str, Any]] = None,
         msg_ttl: Optional[float] = None,
     ) -> asyncio.Future[api.PubAck]:
         """Publishes a message to a stream and returns a future for its acknowledgement.
@@ -211,7 +209,7 @@ def _about(error: Error | TimeoutError, subject: str) -> Error | TimeoutError:
 
 def _expecting(
     headers: _Headers, stream: Optional[str], msg_ttl: Optional[float]
-) -> Dict[str, Any]:
+) -> dict[str, Any]:
     # Into the caller's own dict, as nats-py does, unless that is empty.
     headers = headers or {}
     if stream is not None:

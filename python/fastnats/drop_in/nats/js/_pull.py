@@ -1,12 +1,10 @@
 """Pull consumers."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, List, NoReturn, Optional
+from typing import TYPE_CHECKING, NoReturn, Optional
 
 import nats
 from nats import errors
@@ -144,7 +142,7 @@ class PullSubscription:
         batch: int = 1,
         timeout: Optional[float] = 5,
         heartbeat: Optional[float] = None,
-    ) -> List[Msg]:
+    ) -> list[Msg]:
         """Fetches up to ``batch`` messages; returns early with what there is.
 
         Asks for what the stream has right now and, if that is nothing, waits for more. Asks

@@ -1,14 +1,10 @@
 """Objects, enumerations and names of the JetStream API."""
 
-# ruff: noqa: UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 # The `X as X`: type hints of the classes, which name this module as theirs, are resolved here.
 import datetime as datetime
 from typing import Any as Any
-from typing import Dict as Dict
-from typing import List as List
 from typing import Optional as Optional
 
 from ._api.account import AccountInfo, AccountLimits, APIStats, Tier

@@ -1,11 +1,10 @@
 """The JetStream context: publishing, consuming, key-value and object stores."""
 
-# ruff: noqa: UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Awaitable, Callable, Optional, TypeAlias
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Optional, TypeAlias
 
 import nats.errors
 import nats.js.errors
@@ -73,7 +72,7 @@ __all__ = [
     "Subscription",
 ]
 
-Callback = Callable[["Msg"], Awaitable[None]]
+Callback = Callable[[Msg], Awaitable[None]]
 
 # Larger than those of plain subscriptions: streams deliver in bursts.
 DEFAULT_JS_SUB_PENDING_MSGS_LIMIT = 512 * 1024

@@ -1,11 +1,9 @@
 """Exceptions of JetStream and the stores built on it."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, NoReturn, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypeVar
 
 import nats.errors
 from nats._units import (
@@ -101,7 +99,7 @@ class APIError(Error):
         raise APIError(code=int(code), description=msg.header["Description"])
 
     @classmethod
-    def from_error(cls, err: Dict[str, Any]) -> NoReturn:
+    def from_error(cls, err: dict[str, Any]) -> NoReturn:
         """Raises the exception for the ``error`` object of a response, by its ``code``.
 
         Fields that this version doesn't know are ignored.

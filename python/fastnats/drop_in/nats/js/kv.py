@@ -1,13 +1,11 @@
 """Key-value buckets (ADR-8)."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 import datetime
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Optional, TypeAlias, TypeVar
 
 from nats._core import EntryFeed, EntryShape
 from nats._units import NOT_FOUND
@@ -290,7 +288,7 @@ class KeyValue:
     ) -> int:
         if validate_keys and not is_key_valid(key):
             raise InvalidKeyError(key)
-        headers: Dict[str, Any] = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last or 0)}
+        headers: dict[str, Any] = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last or 0)}
         try:
             ack = await self._js.publish(
                 f"{self._put_pre}{key}", value, headers=headers, msg_ttl=msg_ttl
@@ -325,7 +323,7 @@ class KeyValue:
             )
         if validate_keys and not is_key_valid(key):
             raise InvalidKeyError(key)
-        headers: Dict[str, Any] = {KV_OP: KV_DEL}
+        headers: dict[str, Any] = {KV_OP: KV_DEL}
         if last and last > 0:
             headers[api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(last)
         await self._js.publish(f"{self._put_pre}{key}", headers=headers)
@@ -336,7 +334,7 @@ class KeyValue:
 
         :param msg_ttl: whole seconds after which the server drops the marker (ADR-43).
         """
-        headers: Dict[str, Any] = {KV_OP: KV_PURGE, api.Header.ROLLUP: MSG_ROLLUP_SUBJECT}
+        headers: dict[str, Any] = {KV_OP: KV_PURGE, api.Header.ROLLUP: MSG_ROLLUP_SUBJECT}
         await self._js.publish(f"{self._put_pre}{key}", headers=headers, msg_ttl=msg_ttl)
         return True
 
@@ -346,7 +344,7 @@ class KeyValue:
         :param olderthan: seconds that a marker stays at least; 0 for none.
         """
         watcher = await self.watchall()
-        markers: Dict[str, KeyValue.Entry] = {}
+        markers: dict[str, KeyValue.Entry] = {}
         try:
             async for entry in watcher._initial_entries():
                 # A value may follow its marker if the consumer was made anew.
@@ -379,9 +377,9 @@ class KeyValue:
 
     async def keys(
         self,
-        filters: Optional[List[str]] = None,
+        filters: Optional[list[str]] = None,
         **kwargs: Any,
-    ) -> List[str]:
+    ) -> list[str]:
         """Returns the keys that have a value.
 
         :param filters: only keys that contain one of these texts.
@@ -399,7 +397,7 @@ class KeyValue:
             raise concerning(NoKeysError(code=NOT_FOUND), details, bucket=self._name)
         return keys
 
-    async def history(self, key: str) -> List[KeyValue.Entry]:
+    async def history(self, key: str) -> list[KeyValue.Entry]:
         """Returns all revisions and markers of a key that are kept, the oldest first.
 
         :raises nats.js.errors.NoKeysError: there are none.

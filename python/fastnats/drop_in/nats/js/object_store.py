@@ -1,17 +1,16 @@
 """Object stores: content of any size under a name (ADR-20)."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 import asyncio
 import base64
 import io
 import json
+from collections.abc import Coroutine
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Coroutine, List, Optional, Set, Tuple, TypeAlias, Union
+from typing import TYPE_CHECKING, Any, Optional, TypeAlias, Union
 
 from nats._compat import Listing, ReadableResult
 from nats._units import NOT_FOUND
@@ -73,6 +72,9 @@ OBJ_NO_PENDING = "0"
 OBJ_DEFAULT_CHUNK_SIZE = 128 * 1024  # bytes
 OBJ_DIGEST_TYPE = "SHA-256="
 OBJ_DIGEST_TEMPLATE = OBJ_DIGEST_TYPE + "{digest}"
+
+# Within the class, `list` is a method.
+_ObjectInfos: TypeAlias = list[api.ObjectInfo]
 
 
 def _now() -> str:
@@ -227,10 +229,10 @@ class ObjectStore:
 
     async def _follow(
         self, name: str, show_deleted: Optional[bool]
-    ) -> Tuple[ObjectStore, api.ObjectInfo]:
+    ) -> tuple[ObjectStore, api.ObjectInfo]:
         """Finds the object that a name stands for, over any links, and the store that has it."""
         store = self
-        followed: Set[Tuple[str, str]] = set()
+        followed: set[tuple[str, str]] = set()
         while True:
             info = await store.get_info(name, show_deleted)
             if not info.nuid:
@@ -442,7 +444,7 @@ class ObjectStore:
         latest = await self.get_info(info.name, show_deleted=True)
         return latest.nuid == info.nuid and bool(latest.deleted)
 
-    def list(self, ignore_deletes: bool = False) -> Coroutine[Any, Any, List[api.ObjectInfo]]:
+    def list(self, ignore_deletes: bool = False) -> Coroutine[Any, Any, _ObjectInfos]:
         """Returns the objects, oldest first: ``await obs.list()`` gives them as a list, and
         ``async for info in obs.list()`` one by one.
 
@@ -451,9 +453,9 @@ class ObjectStore:
         """
         return Listing(self._list(ignore_deletes))
 
-    async def _list(self, ignore_deletes: bool) -> List[api.ObjectInfo]:
+    async def _list(self, ignore_deletes: bool) -> _ObjectInfos:
         watcher = await self.watch(ignore_deletes=ignore_deletes)
-        infos: List[api.ObjectInfo] = []
+        infos: _ObjectInfos = []
         try:
             async for info in watcher:
                 if info is None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Callable, Optional  # noqa: UP035
+from typing import Any, Optional
 
 from ._schema import EndpointStats
 from .request import Handler

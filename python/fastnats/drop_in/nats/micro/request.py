@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Awaitable, Callable, Optional  # noqa: UP035
+from typing import Any, Optional
 
 from nats.aio.msg import Msg
 

@@ -9,6 +9,8 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from enum import Enum
 from types import TracebackType
+
+# The bases of the class are nats-py's.
 from typing import Any, AsyncContextManager, Optional, overload  # noqa: UP035
 
 from nats import errors

@@ -1,11 +1,9 @@
 """What an account uses, and may use, of JetStream."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 from .base import Base
 
@@ -35,7 +33,7 @@ class Tier(Base):
     limits: AccountLimits
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "limits", AccountLimits)
 
 
@@ -59,10 +57,10 @@ class AccountInfo(Base):
     limits: AccountLimits
     api: APIStats
     domain: Optional[str] = None
-    tiers: Optional[Dict[str, Tier]] = None
+    tiers: Optional[dict[str, Tier]] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "limits", AccountLimits)
         cls._convert(resp, "api", APIStats)
         if resp.get("tiers"):

@@ -1,13 +1,12 @@
 """What all JetStream API objects share: reading the server's JSON, and writing it."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 import copy
 import datetime
+from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
-from typing import Any, Dict, Iterable, List, Optional, Tuple, TypeVar, Union, cast
+from typing import Any, Optional, TypeVar, Union, cast
 
 from nats._units import to_nanoseconds, to_seconds
 
@@ -17,16 +16,16 @@ _DIGITS = "0123456789"
 _B = TypeVar("_B", bound="Base")
 
 
-class _Attributes(Dict[str, Any]):
+class _Attributes(dict[str, Any]):
     """What is in `vars()`, and beside it what attributes can't hold of the JSON that an object was
     made from."""
 
-    rest: Dict[str, Any]
+    rest: dict[str, Any]
 
 
-def _slots(cls: type) -> List[str]:
+def _slots(cls: type) -> list[str]:
     """The slots of an application's subclass."""
-    found: List[str] = []
+    found: list[str] = []
     for base in cls.__mro__:
         names: Union[str, Iterable[str]] = vars(base).get("__slots__", ())
         for name in [names] if isinstance(names, str) else names:
@@ -57,7 +56,7 @@ class Base:
         return (attributes, slots) if slots else attributes
 
     def __setstate__(
-        self, state: Union[Dict[str, Any], Tuple[Dict[str, Any], Dict[str, Any]]]
+        self, state: Union[dict[str, Any], tuple[dict[str, Any], dict[str, Any]]]
     ) -> None:
         attributes, slots = state if isinstance(state, tuple) else (state, {})
         attributes = dict(attributes)
@@ -69,17 +68,17 @@ class Base:
             self._receive(rest)
 
     @staticmethod
-    def _convert(resp: Dict[str, Any], field: str, type: type[Base]) -> None:
+    def _convert(resp: dict[str, Any], field: str, type: type[Base]) -> None:
         """Turns a field, or each item if it is a list, into an object of the type, in place."""
         value = resp.get(field)
         if isinstance(value, list):
-            items = cast("list[Dict[str, Any]]", value)
+            items = cast("list[dict[str, Any]]", value)
             resp[field] = [type.from_response(item) for item in items]
         else:
             resp[field] = None if value is None else type.from_response(value)
 
     @staticmethod
-    def _convert_nanoseconds(resp: Dict[str, Any], field: str) -> None:
+    def _convert_nanoseconds(resp: dict[str, Any], field: str) -> None:
         """Turns a field from nanoseconds into seconds, in place."""
         value = resp.get(field)
         resp[field] = None if value is None else to_seconds(value)
@@ -90,7 +89,7 @@ class Base:
         return to_nanoseconds(val)
 
     @staticmethod
-    def _convert_utc_iso(resp: Dict[str, Any], field: str) -> None:
+    def _convert_utc_iso(resp: dict[str, Any], field: str) -> None:
         """Turns an RFC 3339 text field, if it isn't empty, into a datetime in place."""
         value = resp.get(field)
         if value:
@@ -118,11 +117,11 @@ class Base:
         return parsed.astimezone(datetime.timezone.utc)
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         """Turns values of the server's JSON into those of the attributes, in place."""
 
     @classmethod
-    def from_response(cls: type[_B], resp: Dict[str, Any]) -> _B:
+    def from_response(cls: type[_B], resp: dict[str, Any]) -> _B:
         """Makes an object of the server's JSON, which stays as it is.
 
         Fields that this version doesn't know are kept for :meth:`as_dict`, here and in nested
@@ -144,7 +143,7 @@ class Base:
             made._receive(converted)
         return made
 
-    def _receive(self, rest: Dict[str, Any]) -> None:
+    def _receive(self, rest: dict[str, Any]) -> None:
         attributes = _Attributes(vars(self))
         attributes.rest = rest
         self.__dict__ = attributes
@@ -160,9 +159,9 @@ class Base:
             evolved._receive(copy.deepcopy(rest))
         return evolved
 
-    def _rest(self) -> Dict[str, Any]:
+    def _rest(self) -> dict[str, Any]:
         """What the attributes can't hold of the JSON that this was made from."""
-        rest: Dict[str, Any] = getattr(vars(self), "rest", {})
+        rest: dict[str, Any] = getattr(vars(self), "rest", {})
         return rest
 
     def _time_to_send(self, field: str) -> Optional[str]:
@@ -176,10 +175,10 @@ class Base:
             return received
         return self._to_utc_iso(value)
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         """Returns what the server takes for this object, without attributes that are ``None``,
         and with what it has said beyond the attributes."""
-        result: Dict[str, object] = {}
+        result: dict[str, object] = {}
         rest = dict(self._rest())
         for field in fields(self):
             rest.pop(field.name, None)

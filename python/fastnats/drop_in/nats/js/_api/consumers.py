@@ -1,12 +1,10 @@
 """Consumers: configuration and state."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
-from typing import Any, Dict, List, Optional
+from typing import Any, Optional
 
 from nats._units import to_seconds
 
@@ -32,9 +30,9 @@ class ConsumerConfig(Base):
     ack_policy: Optional[AckPolicy] = AckPolicy.EXPLICIT
     ack_wait: Optional[float] = None  # seconds
     max_deliver: Optional[int] = None
-    backoff: Optional[List[float]] = None  # seconds, instead of ack_wait
+    backoff: Optional[list[float]] = None  # seconds, instead of ack_wait
     filter_subject: Optional[str] = None
-    filter_subjects: Optional[List[str]] = None
+    filter_subjects: Optional[list[str]] = None
     replay_policy: Optional[ReplayPolicy] = ReplayPolicy.INSTANT
     rate_limit_bps: Optional[int] = None
     sample_freq: Optional[str] = None
@@ -48,18 +46,18 @@ class ConsumerConfig(Base):
     inactive_threshold: Optional[float] = None  # seconds
     num_replicas: Optional[int] = None
     mem_storage: Optional[bool] = None
-    metadata: Optional[Dict[str, str]] = None
+    metadata: Optional[dict[str, str]] = None
     pause_until: Optional[str] = None  # RFC 3339; nats-server 2.11
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         for duration in ("ack_wait", "idle_heartbeat", "inactive_threshold"):
             cls._convert_nanoseconds(resp, duration)
         cls._convert_utc_iso(resp, "opt_start_time")
         if resp.get("backoff"):
             resp["backoff"] = [to_seconds(value) for value in resp["backoff"]]
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         result = super().as_dict()
         if self.opt_start_time is not None:
             result["opt_start_time"] = self._time_to_send("opt_start_time")
@@ -80,10 +78,10 @@ class SequenceInfo(Base):
     last_active: Optional[datetime.datetime] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert_utc_iso(resp, "last_active")
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         result = super().as_dict()
         if self.last_active is not None:
             result["last_active"] = self._time_to_send("last_active")
@@ -115,14 +113,14 @@ class ConsumerInfo(Base):
     pause_remaining: Optional[str] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "delivered", SequenceInfo)
         cls._convert(resp, "ack_floor", SequenceInfo)
         cls._convert(resp, "config", ConsumerConfig)
         cls._convert(resp, "cluster", ClusterInfo)
         cls._convert_utc_iso(resp, "created")
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         result = super().as_dict()
         result["created"] = self._time_to_send("created")
         return result
@@ -148,7 +146,7 @@ class ConsumerReset(Base):
     reset_seq: int
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         # The server sends both in one object.
         info = {name: resp.pop(name) for name in list(resp) if name != "reset_seq"}
         resp["info"] = ConsumerInfo.from_response(info)

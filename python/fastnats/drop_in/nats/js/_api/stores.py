@@ -1,11 +1,9 @@
 """Key-value and object stores: configuration, and what is known of an object."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Dict, Optional
+from typing import Any, Optional
 
 from .base import Base
 from .enums import StorageType
@@ -33,7 +31,7 @@ class KeyValueConfig(Base):
     direct: Optional[bool] = None
     limit_marker_ttl: Optional[float] = None  # seconds
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         result = super().as_dict()
         result["ttl"] = self._to_nanoseconds(self.ttl)
         # The stream's configuration carries it, under another name.
@@ -53,7 +51,7 @@ class ObjectStoreConfig(Base):
     replicas: int = 1
     placement: Optional[Placement] = None
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         result = super().as_dict()
         result["ttl"] = self._to_nanoseconds(self.ttl)
         return result
@@ -75,7 +73,7 @@ class ObjectMetaOptions(Base):
     max_chunk_size: Optional[int] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "link", ObjectLink)
 
 
@@ -85,11 +83,11 @@ class ObjectMeta(Base):
 
     name: Optional[str] = None
     description: Optional[str] = None
-    headers: Optional[Dict[str, Any]] = None
+    headers: Optional[dict[str, Any]] = None
     options: Optional[ObjectMetaOptions] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "options", ObjectMetaOptions)
 
 
@@ -106,7 +104,7 @@ class ObjectInfo(Base):
     digest: Optional[str] = None
     deleted: Optional[bool] = False
     description: Optional[str] = None
-    headers: Optional[Dict[str, Any]] = None
+    headers: Optional[dict[str, Any]] = None
     options: Optional[ObjectMetaOptions] = None
 
     @property
@@ -124,5 +122,5 @@ class ObjectInfo(Base):
         return self.options is not None and self.options.link is not None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "options", ObjectMetaOptions)

@@ -1,12 +1,13 @@
 """Streams: configuration, state, and the messages in them."""
 
-# ruff: noqa: UP006, UP035 -- public annotations keep the reference's spellings
-
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Dict, Iterable, Iterator, List, Optional
+
+# The bases of a class are nats-py's.
+from typing import Any, Iterable, Optional  # noqa: UP035
 
 from .base import Base
 from .enums import DiscardPolicy, PersistMode, RetentionPolicy, StorageType, StoreCompression
@@ -32,12 +33,12 @@ class PubAck(Base):
     val: Optional[str] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         for name, attribute in (("batch", "batch_id"), ("count", "batch_size")):
             if name in resp:
                 resp.setdefault(attribute, resp.pop(name))
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         result = super().as_dict()
         for name, attribute in (("batch", "batch_id"), ("count", "batch_size")):
             if attribute in result:
@@ -50,7 +51,7 @@ class Placement(Base):
     """Which servers may hold a stream: those of a cluster, those with all the tags."""
 
     cluster: Optional[str] = None
-    tags: Optional[List[str]] = None
+    tags: Optional[list[str]] = None
 
 
 @dataclass
@@ -89,17 +90,17 @@ class StreamSource(Base):
     opt_start_time: Optional[datetime.datetime] = None
     filter_subject: Optional[str] = None
     external: Optional[ExternalStream] = None
-    subject_transforms: Optional[List[SubjectTransform]] = None
+    subject_transforms: Optional[list[SubjectTransform]] = None
     consumer: Optional[StreamConsumerSource] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "external", ExternalStream)
         cls._convert(resp, "subject_transforms", SubjectTransform)
         cls._convert(resp, "consumer", StreamConsumerSource)
         cls._convert_utc_iso(resp, "opt_start_time")
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         result = super().as_dict()
         if self.opt_start_time is not None:
             result["opt_start_time"] = self._time_to_send("opt_start_time")
@@ -113,14 +114,14 @@ class StreamSourceInfo(Base):
     name: str
     lag: Optional[int] = None
     active: Optional[int] = None
-    error: Optional[Dict[str, Any]] = None
+    error: Optional[dict[str, Any]] = None
 
 
 @dataclass
 class LostStreamData(Base):
     """Sequences that were found damaged, and their size in bytes."""
 
-    msgs: Optional[List[int]] = None
+    msgs: Optional[list[int]] = None
     bytes: Optional[int] = None
 
 
@@ -133,13 +134,13 @@ class StreamState(Base):
     first_seq: int
     last_seq: int
     consumer_count: int
-    deleted: Optional[List[int]] = None
+    deleted: Optional[list[int]] = None
     num_deleted: Optional[int] = None
     lost: Optional[LostStreamData] = None
-    subjects: Optional[Dict[str, int]] = None
+    subjects: Optional[dict[str, int]] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "lost", LostStreamData)
 
 
@@ -160,10 +161,10 @@ class StreamConsumerLimits(Base):
     max_ack_pending: Optional[int] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert_nanoseconds(resp, "inactive_threshold")
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         result = super().as_dict()
         if self.inactive_threshold is not None:
             result["inactive_threshold"] = self._to_nanoseconds(self.inactive_threshold)
@@ -179,7 +180,7 @@ class StreamConfig(Base):
 
     name: Optional[str] = None
     description: Optional[str] = None
-    subjects: Optional[List[str]] = None
+    subjects: Optional[list[str]] = None
     retention: Optional[RetentionPolicy] = None
     max_consumers: Optional[int] = None
     max_msgs: Optional[int] = None
@@ -196,7 +197,7 @@ class StreamConfig(Base):
     duplicate_window: float = 0  # seconds
     placement: Optional[Placement] = None
     mirror: Optional[StreamSource] = None
-    sources: Optional[List[StreamSource]] = None
+    sources: Optional[list[StreamSource]] = None
     sealed: bool = False
     deny_delete: bool = False
     deny_purge: bool = False
@@ -213,12 +214,12 @@ class StreamConfig(Base):
     allow_batched: Optional[bool] = None  # nats-server 2.12, ADR-50
     allow_msg_counter: Optional[bool] = None  # nats-server 2.12, ADR-49
     persist_mode: Optional[PersistMode] = None  # nats-server 2.12, ADR-56
-    metadata: Optional[Dict[str, str]] = None
+    metadata: Optional[dict[str, str]] = None
     consumer_limits: Optional[StreamConsumerLimits] = None  # nats-server 2.10
     subject_delete_marker_ttl: Optional[float] = None  # seconds; nats-server 2.11, ADR-43
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         for duration in ("max_age", "duplicate_window", "subject_delete_marker_ttl"):
             cls._convert_nanoseconds(resp, duration)
         cls._convert(resp, "placement", Placement)
@@ -228,7 +229,7 @@ class StreamConfig(Base):
         cls._convert(resp, "subject_transform", SubjectTransform)
         cls._convert(resp, "consumer_limits", StreamConsumerLimits)
 
-    def as_dict(self) -> Dict[str, object]:
+    def as_dict(self) -> dict[str, object]:
         """As :meth:`Base.as_dict`.
 
         :raises ValueError: ``compression`` has no valid value, or ``metadata`` is no dict.
@@ -265,13 +266,13 @@ class ClusterInfo(Base):
 
     leader: Optional[str] = None
     name: Optional[str] = None
-    replicas: Optional[List[PeerInfo]] = None
+    replicas: Optional[list[PeerInfo]] = None
     raft_group: Optional[str] = None
     leader_since: Optional[datetime.datetime] = None
     traffic_acc: Optional[str] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "replicas", PeerInfo)
         cls._convert_utc_iso(resp, "leader_since")
 
@@ -283,13 +284,13 @@ class StreamInfo(Base):
     config: StreamConfig
     state: StreamState
     mirror: Optional[StreamSourceInfo] = None
-    sources: Optional[List[StreamSourceInfo]] = None
+    sources: Optional[list[StreamSourceInfo]] = None
     cluster: Optional[ClusterInfo] = None
     did_create: Optional[bool] = None
     created: Optional[datetime.datetime] = None
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert(resp, "config", StreamConfig)
         cls._convert(resp, "state", StreamState)
         cls._convert(resp, "mirror", StreamSourceInfo)
@@ -305,7 +306,7 @@ class StreamsListIterator(Iterable["StreamInfo"]):
     ``total`` is how many streams there are, ``offset`` where in them the page begins.
     """
 
-    def __init__(self, offset: int, total: int, streams: List[Dict[str, Any]]) -> None:
+    def __init__(self, offset: int, total: int, streams: list[dict[str, Any]]) -> None:
         self.offset = offset
         self.total = total
         self.streams = streams
@@ -339,7 +340,7 @@ class RawStreamMsg(Base):
     seq: Optional[int] = None
     data: Optional[bytes] = None
     hdrs: Optional[bytes] = None
-    headers: Optional[Dict[str, Any]] = None
+    headers: Optional[dict[str, Any]] = None
     stream: Optional[str] = None
     time: Optional[datetime.datetime] = None
 
@@ -349,10 +350,10 @@ class RawStreamMsg(Base):
         return self.seq
 
     @property
-    def header(self) -> Optional[Dict[str, Any]]:
+    def header(self) -> Optional[dict[str, Any]]:
         """The headers, as ``headers``."""
         return self.headers
 
     @classmethod
-    def _convert_fields(cls, resp: Dict[str, Any]) -> None:
+    def _convert_fields(cls, resp: dict[str, Any]) -> None:
         cls._convert_utc_iso(resp, "time")
