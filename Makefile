@@ -100,6 +100,7 @@ lint-code: $(VENV)/.stamp
 	PYO3_PYTHON=$(abspath $(BIN)/python) cargo clippy --locked --quiet -- -D warnings
 	$(BIN)/ruff format --check python tests examples benches
 	$(BIN)/ruff check python tests examples benches
+	PYTHONPATH=python:python/fastnats/drop_in $(BIN)/lint-imports --no-cache --no-logo
 
 audit: $(AUDIT)/.stamp target/tools/.cargo-deny-$(DENY_VERSION) ## Check licences, sources and known vulnerabilities of the dependencies
 	$(DENY) check bans licenses sources
