@@ -8,30 +8,18 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import grimp
 import pytest
 from support.circles import Graph, assert_circles
-from support.sources import ROOT
-
-HOMES = {
-    "nats": ROOT / "python" / "fastnats" / "drop_in" / "nats",
-    "fastnats": ROOT / "python" / "fastnats",
-}
+from support.public import HOMES, tree_of
 
 
-def source_of(module: str) -> Path:
-    package, *parts = module.split(".")
-    path = HOMES[package].joinpath(*parts)
-    return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-def lines_in_functions(source: Path) -> set[int]:
+def lines_in_functions(module: str) -> set[int]:
     """Lines that run when something is called, not when the module is loaded."""
     return {
         line
-        for node in ast.walk(ast.parse(source.read_text(encoding="utf-8")))
+        for node in ast.walk(tree_of(module))
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
     }
@@ -43,7 +31,7 @@ def imports_on_loading() -> Graph:
     graph = grimp.build_graph(*HOMES, exclude_type_checking_imports=True, cache_dir=None)
 
     def imported_by(module: str) -> Iterator[str]:
-        later = lines_in_functions(source_of(module))
+        later = lines_in_functions(module)
         for imported in graph.find_modules_directly_imported_by(module):
             details = graph.get_import_details(importer=module, imported=imported)
             if any(detail["line_number"] not in later for detail in details):

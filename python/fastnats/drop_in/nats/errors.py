@@ -19,6 +19,40 @@ else:
     # here would be a circle.
     nats = sys.modules[__package__]
 
+__all__ = [
+    "AuthorizationError",
+    "BadHeaderError",
+    "BadSubjectError",
+    "BadSubscriptionError",
+    "BadTimeoutError",
+    "ConnectionClosedError",
+    "ConnectionDrainingError",
+    "ConnectionReconnectingError",
+    "DrainTimeoutError",
+    "Error",
+    "FlushTimeoutError",
+    "InvalidCallbackTypeError",
+    "InvalidUserCredentialsError",
+    "JsonParseError",
+    "MaxPayloadError",
+    "MsgAlreadyAckdError",
+    "NoRespondersError",
+    "NoServersError",
+    "NotConnectedError",
+    "NotJSMessageError",
+    "OutboundBufferLimitError",
+    "ProtocolError",
+    "SecureConnFailedError",
+    "SecureConnRequiredError",
+    "SecureConnWantedError",
+    "ServerNotInPoolError",
+    "SlowConsumerError",
+    "StaleConnectionError",
+    "TimeoutError",
+    "UnexpectedEOF",
+    "WrongLoopError",
+]
+
 # Servers that one text names; a cluster may have very many.
 _NAMED = 10
 

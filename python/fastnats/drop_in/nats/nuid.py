@@ -6,6 +6,19 @@ import os
 from random import Random
 from sys import maxsize as MaxInt
 
+__all__ = [
+    "BASE",
+    "DIGITS",
+    "INC",
+    "MAX_INC",
+    "MAX_SEQ",
+    "MIN_INC",
+    "NUID",
+    "PREFIX_LENGTH",
+    "SEQ_LENGTH",
+    "TOTAL_LENGTH",
+]
+
 DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 BASE = 62
 PREFIX_LENGTH = 12

@@ -8,6 +8,29 @@ from __future__ import annotations
 
 import nats.errors
 
+__all__ = [
+    "ErrAuthorization",
+    "ErrBadSubject",
+    "ErrBadSubscription",
+    "ErrBadTimeout",
+    "ErrConnectionClosed",
+    "ErrConnectionDraining",
+    "ErrConnectionReconnecting",
+    "ErrDrainTimeout",
+    "ErrInvalidCallbackType",
+    "ErrInvalidUserCredentials",
+    "ErrJsonParse",
+    "ErrMaxPayload",
+    "ErrNoServers",
+    "ErrSecureConnFailed",
+    "ErrSecureConnRequired",
+    "ErrSecureConnWanted",
+    "ErrSlowConsumer",
+    "ErrStaleConnection",
+    "ErrTimeout",
+    "NatsError",
+]
+
 
 class NatsError(nats.errors.Error):
     """Use :class:`nats.errors.Error`."""

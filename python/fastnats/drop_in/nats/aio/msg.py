@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
     from nats.aio.client import Client as NATS
 
+__all__ = [
+    "Msg",
+]
+
 # Reply subject of a JetStream message (ADR-15), without and with domain:
 # $JS.ACK.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<time>.<pending>
 # $JS.ACK.<domain>.<account hash>.<stream>.<consumer>.<delivered>.<sseq>.<cseq>.<time>.<pending>

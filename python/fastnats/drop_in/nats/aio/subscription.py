@@ -23,6 +23,8 @@ from ._waits import is_being_cancelled
 if TYPE_CHECKING:
     import nats.aio.client
 
+__all__ = ["DEFAULT_SUB_PENDING_BYTES_LIMIT", "DEFAULT_SUB_PENDING_MSGS_LIMIT", "Subscription"]
+
 # Default limits of what may wait in a subscription
 DEFAULT_SUB_PENDING_MSGS_LIMIT = 512 * 1024
 DEFAULT_SUB_PENDING_BYTES_LIMIT = 128 * 1024 * 1024

@@ -18,6 +18,41 @@ from nats._units import (
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
+__all__ = [
+    "APIError",
+    "BadBucketError",
+    "BadObjectMetaError",
+    "BadRequestError",
+    "BucketNotFoundError",
+    "ConsumerDeletedError",
+    "ConsumerInvalidResetError",
+    "ConsumerNotActiveError",
+    "ConsumerSequenceMismatchError",
+    "DigestMismatchError",
+    "Error",
+    "FetchTimeoutError",
+    "InvalidBucketNameError",
+    "InvalidKeyError",
+    "InvalidObjectNameError",
+    "KeyDeletedError",
+    "KeyExistsError",
+    "KeyHistoryTooLargeError",
+    "KeyNotFoundError",
+    "KeyValueError",
+    "KeyValueLimitMarkerTTLNotSupportedError",
+    "KeyWrongLastSequenceError",
+    "LinkIsABucketError",
+    "NoKeysError",
+    "NoStreamResponseError",
+    "NotFoundError",
+    "ObjectAlreadyExists",
+    "ObjectDeletedError",
+    "ObjectNotFoundError",
+    "ServerError",
+    "ServiceUnavailableError",
+    "TooManyStalledMsgsError",
+]
+
 
 _E = TypeVar("_E", bound="Error | nats.errors.TimeoutError")
 

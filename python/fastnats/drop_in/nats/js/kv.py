@@ -44,6 +44,7 @@ __all__ = [
     "KeyValue",
     "StopIterSentinel",
     "TimeoutError",
+    "logger",
 ]
 
 KV_OP = "KV-Operation"

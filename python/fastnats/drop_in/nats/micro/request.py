@@ -8,6 +8,8 @@ from typing import Any, Optional
 
 from nats.aio.msg import Msg
 
+__all__ = ["ERROR_CODE_HEADER", "ERROR_HEADER", "Handler", "Request", "ServiceError"]
+
 # Headers that make a reply an error.
 ERROR_HEADER = "Nats-Service-Error"
 ERROR_CODE_HEADER = "Nats-Service-Error-Code"

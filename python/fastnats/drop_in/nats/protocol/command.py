@@ -7,6 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+__all__ = [
+    "HPUB_OP",
+    "PUB_OP",
+    "SUB_OP",
+    "UNSUB_OP",
+    "Command",
+    "hpub_cmd",
+    "pub_cmd",
+    "sub_cmd",
+    "unsub_cmd",
+]
+
 PUB_OP = "PUB"
 HPUB_OP = "HPUB"
 SUB_OP = "SUB"

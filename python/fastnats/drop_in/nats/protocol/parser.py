@@ -7,6 +7,38 @@ from typing import Any
 from nats._core import WireParser
 from nats.errors import ProtocolError
 
+__all__ = [
+    "AUTHORIZATION_VIOLATION",
+    "AWAITING_CONTROL_LINE",
+    "AWAITING_MSG_PAYLOAD",
+    "CONNECT_OP",
+    "CRLF_SIZE",
+    "ERR_OP",
+    "ERR_OP_SIZE",
+    "HMSG_OP",
+    "INFO_OP",
+    "MAX_CONTROL_LINE_SIZE",
+    "MSG_END",
+    "MSG_OP",
+    "MSG_OP_SIZE",
+    "OK",
+    "OK_OP",
+    "OK_SIZE",
+    "PERMISSIONS_ERR",
+    "PING",
+    "PING_OP",
+    "PING_SIZE",
+    "PONG",
+    "PONG_OP",
+    "PONG_SIZE",
+    "PUB_OP",
+    "STALE_CONNECTION",
+    "SUB_OP",
+    "UNSUB_OP",
+    "ErrProtocol",
+    "Parser",
+]
+
 INFO_OP = b"INFO"
 CONNECT_OP = b"CONNECT"
 PUB_OP = b"PUB"
