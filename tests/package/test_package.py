@@ -83,11 +83,6 @@ def test_other_distributions_may_install_into_the_package(tmp_path: Path) -> Non
 # Identifiers
 
 
-def test_a_client_has_few_attributes() -> None:
-    """CPython keeps up to 30 inline; with more, each look-up of a method goes through dicts."""
-    assert len(vars(nats.aio.client.Client())) < 30
-
-
 def test_nuids_are_unique() -> None:
     generator, other = NUID(), NUID()
     made = {bytes(generator.next()) for _ in range(50_000)}
