@@ -26,7 +26,12 @@ class Transport(abc.ABC):
 
     @abc.abstractmethod
     async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:
-        """Connects in plain; ``connect_timeout`` in seconds."""
+        """Connects in plain.
+
+        :param uri: where to.
+        :param buffer_size: how many bytes are read ahead at most.
+        :param connect_timeout: seconds.
+        """
 
     @abc.abstractmethod
     async def connect_tls(
@@ -36,15 +41,21 @@ class Transport(abc.ABC):
         buffer_size: int,
         connect_timeout: int,
     ) -> None:
-        """Connects, or upgrades the connection, with TLS."""
+        """Connects, or upgrades the connection, with TLS.
+
+        :param uri: where to, or of an upgrade the host name alone, for its certificate.
+        :param ssl_context: what the server has to prove.
+        :param buffer_size: how many bytes are read ahead at most.
+        :param connect_timeout: seconds.
+        """
 
     @abc.abstractmethod
     def write(self, payload: bytes) -> None:
-        """Queues bytes; `drain` sends them."""
+        """Queues ``payload``; `drain` sends it."""
 
     @abc.abstractmethod
     def writelines(self, payload: list[bytes]) -> None:
-        """Queues several pieces."""
+        """Queues the pieces of ``payload``."""
 
     @abc.abstractmethod
     async def read(self, buffer_size: int) -> bytes:
@@ -225,7 +236,7 @@ class WebSocketTransport(Transport):
         self._pending.extend(payload)
 
     async def read(self, buffer_size: int) -> bytes:
-        """As `readline`, whatever ``buffer_size`` is."""
+        """As `readline`, however many bytes ``buffer_size`` is."""
         return await self.readline()
 
     async def readline(self) -> bytes:
@@ -251,6 +262,7 @@ class WebSocketTransport(Transport):
         return content
 
     async def drain(self) -> None:
+        """:raises ConnectionResetError: the WebSocket is closed."""
         codec, _, writer = self._connected()
         pending, self._pending = self._pending, []
         for payload in pending:

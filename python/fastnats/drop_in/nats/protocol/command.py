@@ -29,21 +29,22 @@ Command = Callable[..., bytes]
 
 
 def pub_cmd(subject: str, reply: str, payload: bytes) -> bytes:
-    """``PUB``; ``reply`` may be empty."""
+    """``PUB`` of ``payload`` to ``subject``; ``reply`` may be empty."""
     return f"{PUB_OP} {subject} {reply} {len(payload)}\r\n".encode() + payload + b"\r\n"
 
 
 def hpub_cmd(subject: str, reply: str, hdr: bytes, payload: bytes) -> bytes:
-    """``HPUB``; ``hdr`` is a whole header block."""
+    """``HPUB`` of ``payload`` with the header block ``hdr`` to ``subject``; ``reply`` may be
+    empty."""
     sizes = f"{len(hdr)} {len(hdr) + len(payload)}"
     return f"{HPUB_OP} {subject} {reply} {sizes}\r\n".encode() + hdr + payload + b"\r\n"
 
 
 def sub_cmd(subject: str, queue: str, sid: int) -> bytes:
-    """``SUB``; ``queue`` may be empty."""
+    """``SUB`` to ``subject`` as ``sid``; ``queue`` may be empty."""
     return f"{SUB_OP} {subject} {queue} {sid}\r\n".encode()
 
 
 def unsub_cmd(sid: int, limit: int) -> bytes:
-    """``UNSUB`` after ``limit`` messages, at once if that is 0."""
+    """``UNSUB`` of ``sid`` after ``limit`` messages, at once if that is 0."""
     return f"{UNSUB_OP} {sid} {limit or ''}\r\n".encode()

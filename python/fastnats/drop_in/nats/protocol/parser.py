@@ -91,7 +91,7 @@ class Parser:
         self.state = AWAITING_CONTROL_LINE
 
     async def parse(self, data: bytes = b"") -> None:
-        """Takes bytes, split anywhere.
+        """Takes ``data``, split anywhere.
 
         :raises nats.errors.ProtocolError: this isn't NATS protocol.
         """

@@ -1,0 +1,35 @@
+"""Docstrings of everything public name parameters, units and errors."""
+
+from __future__ import annotations
+
+from support.documented import Documented, documented
+from support.sources import assert_only
+
+
+def test_everything_public_is_documented() -> None:
+    assert_only(
+        (f"{each.name}: {gap}" for each in documented() for gap in each.gaps()),
+        "undocumented",
+        "docstrings lack something: each parameter has to be named, `seconds` where one is a time, "
+        "`bytes` where one is a size, and each exception that the function itself raises",
+    )
+
+
+def test_gaps_are_found() -> None:
+    def wait(timeout: float, buffer_size: int, what: str) -> None:
+        raise NotImplementedError(what)
+
+    assert list(Documented("wait", wait, "").gaps()) == ["docstring"]
+    text = "Waits ``timeout`` for ``buffer_size``."
+    assert set(Documented("wait", wait, text).gaps()) == {
+        "seconds",
+        "bytes",
+        "what",
+        "NotImplementedError",
+    }
+
+
+def test_the_package_is_seen() -> None:
+    names = {each.name for each in documented()}
+    assert {"nats.aio.client.Client.publish", "nats.js.kv.KeyValue.get", "nats.connect"} <= names
+    assert len(names) > 400
