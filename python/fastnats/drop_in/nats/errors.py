@@ -1,4 +1,40 @@
-"""Exceptions of the core client."""
+"""Exceptions of the core client.
+
+What is a kind of what::
+
+    Exception
+        Error
+            TimeoutError (also asyncio.TimeoutError)
+                FlushTimeoutError
+                DrainTimeoutError
+            NoRespondersError
+            StaleConnectionError
+                UnexpectedEOF
+            OutboundBufferLimitError
+            ConnectionClosedError
+            NotConnectedError (also AssertionError)
+            WrongLoopError (also RuntimeError)
+            SecureConnRequiredError
+            SecureConnWantedError
+            SecureConnFailedError
+            BadSubscriptionError
+            BadSubjectError
+            BadHeaderError
+            SlowConsumerError
+            BadTimeoutError
+            AuthorizationError
+            NoServersError
+            JsonParseError
+            MaxPayloadError
+            ConnectionDrainingError
+            ConnectionReconnectingError
+            InvalidUserCredentialsError
+            InvalidCallbackTypeError
+            ProtocolError
+            ServerNotInPoolError
+            NotJSMessageError
+            MsgAlreadyAckdError
+"""
 
 from __future__ import annotations
 

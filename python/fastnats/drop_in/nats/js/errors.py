@@ -1,4 +1,42 @@
-"""Exceptions of JetStream and the stores built on it."""
+"""Exceptions of JetStream and the stores built on it.
+
+What is a kind of what::
+
+    nats.errors.Error
+        Error
+            APIError
+                ServiceUnavailableError
+                ServerError
+                NotFoundError
+                    ConsumerDeletedError
+                    BucketNotFoundError
+                    ObjectNotFoundError
+                    ObjectDeletedError
+                BadRequestError
+                    ConsumerInvalidResetError
+                BadBucketError
+                KeyValueError
+                    KeyDeletedError (also NotFoundError)
+                    KeyNotFoundError (also NotFoundError)
+                    KeyWrongLastSequenceError (also BadRequestError)
+                        KeyExistsError
+                    NoKeysError
+                    KeyHistoryTooLargeError
+            NoStreamResponseError
+            TooManyStalledMsgsError
+            ConsumerNotActiveError
+            ConsumerSequenceMismatchError
+            InvalidKeyError
+            InvalidBucketNameError
+            InvalidObjectNameError
+            BadObjectMetaError
+            LinkIsABucketError
+            DigestMismatchError
+            ObjectAlreadyExists
+            KeyValueLimitMarkerTTLNotSupportedError
+    nats.errors.TimeoutError
+        FetchTimeoutError
+"""
 
 from __future__ import annotations
 
