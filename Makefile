@@ -10,7 +10,7 @@ DENY := target/tools/bin/cargo-deny
 EXAMPLES := $(sort $(wildcard examples/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help build wheel demo test test-rust test-python test-full test-install test-wheel test-versions lint lint-code audit typecheck bench chaos soak storm lock fmt fuzz asan loom clean
+.PHONY: help build wheel demo test test-rust test-python test-full test-install test-wheel test-versions lint lint-code audit typecheck bench profile chaos soak storm lock fmt fuzz asan loom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -120,6 +120,12 @@ fmt: $(VENV)/.stamp ## Format everything
 bench: build $(REF)/.stamp yardstick ## Run the paired benchmarks; table and plot go to benches/results/
 	$(PIP_QUIET) $(BIN)/pip install -q --require-hashes -r requirements/bench.txt
 	$(BIN)/python benches/run.py
+
+profile: $(VENV)/.stamp ## Build with symbols into target/profiling/package, for perf and callgrind
+	PYO3_PYTHON=$(abspath $(BIN)/python) cargo build --locked --quiet --profile profiling
+	rm -rf target/profiling/package && cp -r python target/profiling/package
+	cp target/profiling/lib_core.so target/profiling/package/fastnats/drop_in/nats/_core.abi3.so
+	@echo "PYTHONPATH=$(abspath target/profiling/package/fastnats/drop_in)"
 
 # ARGS="--seed 1 --rounds 100" replays a run.
 chaos: build ## 1000 rounds of killing the server under random operations; prints figures as JSON
