@@ -179,7 +179,7 @@ impl Connection {
         static PUBLISH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = client.py();
         let native = PUBLISH.get_or_try_init(py, || {
-            let class = py.import("nats.aio._publish")?.getattr("Publishing")?;
+            let class = py.import("nats.aio.client")?.getattr("Client")?;
             Ok::<_, PyErr>(class.getattr("publish")?.unbind())
         })?;
         let publish = calls::attribute(client, intern!(py, "publish"))?;

@@ -76,7 +76,14 @@ WAYS += [by_credentials, by_credentials_file]
 def shown(nc: Any) -> str:
     """All that a client shows of itself."""
     parts = [nc, str(nc), nc.options, nc.server_pool, nc.servers, nc.connected_url]
-    parts += [nc._server_pool, nc._current_server, nc._signing, nc._core, nc.last_error, nc.stats]
+    parts += [
+        nc._server_pool,
+        nc._current_server,
+        nc.options.signing,
+        nc._core,
+        nc.last_error,
+        nc.stats,
+    ]
     return "".join(f"{part!r}" for part in parts)
 
 

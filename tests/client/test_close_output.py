@@ -32,7 +32,7 @@ async def given(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @pytest.fixture(autouse=True)
 def long_linger(monkeypatch: pytest.MonkeyPatch) -> None:
     """Not the two seconds that clients give the server, which a busy machine needs for itself."""
-    monkeypatch.setattr("nats.aio._lifecycle._CLOSE_LINGER", PATIENCE)
+    monkeypatch.setattr("nats.aio._closing._CLOSE_LINGER", PATIENCE)
     monkeypatch.setattr("nats.aio._link.asyncio._LINGER", PATIENCE)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from nats.aio._waits import outcome, within
+from nats.aio._waits import wait_for, wait_for_future
 
 pytestmark = pytest.mark.usefixtures("quiet_loop")
 
@@ -24,8 +24,8 @@ async def passed_on(waited_for: asyncio.Future[Any]) -> Any:
 
 Wait = Callable[[asyncio.Future[Any], float], Any]
 WAYS: dict[str, Wait] = {
-    "outcome": outcome,
-    "within": lambda waited_for, timeout: within(passed_on(waited_for), timeout),
+    "wait_for_future": wait_for_future,
+    "wait_for": lambda waited_for, timeout: wait_for(passed_on(waited_for), timeout),
 }
 each_way = pytest.mark.parametrize("wait", list(WAYS.values()), ids=list(WAYS))
 
@@ -101,7 +101,7 @@ async def test_cancelled_as_the_outcome_arrives(wait: Wait, turns: int, fails: b
 
 async def test_cancelled_as_the_time_is_up() -> None:
     waited_for = future()
-    waiting = asyncio.ensure_future(outcome(waited_for, 0.001))
+    waiting = asyncio.ensure_future(wait_for_future(waited_for, 0.001))
     # Called before the task goes on: callbacks of a future run in their order.
     waited_for.add_done_callback(lambda _: waiting.cancel())
     await asyncio.wait([waiting])

@@ -291,7 +291,7 @@ async def test_connecting_while_connected(server: Server) -> None:
         await within(nc.connect(server.url, **events.callbacks, **EAGER))
         await nc.subscribe("a")
     coroutines = [repr(task.get_coro()) for task in asyncio.all_tasks()]
-    assert len([each for each in coroutines if "_ping_interval" in each]) == 1
+    assert len([each for each in coroutines if "_keep_alive" in each]) == 1
     sub = await nc.subscribe("a")
     await nc.publish("a", b"1")
     assert (await sub.next_msg(5)).data == b"1"

@@ -167,7 +167,7 @@ async def test_a_publish_that_is_refused_fails_its_request(
     for _ in range(number):
         await refused(REQUESTS[kind](joe), "Closed.door")
     assert len(joe.events.errors) == number
-    assert joe._native().census()[:2] == (0, 0)
+    assert joe._core.census()[:2] == (0, 0)
     await eventually(lambda: [sub._is_request_mux for sub in joe._subs.values()] in ([], [True]))
 
 

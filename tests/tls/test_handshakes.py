@@ -151,7 +151,9 @@ async def test_servers_of_one_version(
     async with FakeServer(handler, tls=None if way == "nats" else context) as server:
         nc = await connect(url(server.port, way), **options_of(way, certificates.context()))
         await within(nc.flush())
-        assert nc._link._transport.get_extra_info("ssl_object").version() == f"TLSv{version}"
+        assert (
+            nc._session.link._transport.get_extra_info("ssl_object").version() == f"TLSv{version}"
+        )
         await nc.close()
         other = certificates.context()
         if version == "1.2":

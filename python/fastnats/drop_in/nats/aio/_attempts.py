@@ -21,14 +21,9 @@ _OF_USE = 1.0
 
 
 class Attempts:
-    """What happened at each server since the client began to look for one.
-
-    It also knows amid which call the client looks.
-    """
+    """What happened at each server since the client began to look for one."""
 
     def __init__(self) -> None:
-        self.is_in_connect = False
-        self.is_in_disconnected_cb = False
         # By address, the last one of each server; the last of all comes last.
         self._failures: dict[str, Exception] = {}
         # How which credentials were refused, by address.

@@ -1,30 +1,88 @@
 """Names with an underscore that programs written for nats-py use all the same.
 
-Health checks and metrics read them, mostly. Nothing here is used by the client itself. What
-nats-py's own machinery does there is done by the core here: what stands in for it tells the
-truth, and can only be looked at.
+Health checks and metrics read them, mostly. Nothing here but `_attempt_reconnect` is used by the
+client itself. What nats-py's own machinery does there is done by the core here: what stands in for
+it tells the truth, and can only be looked at.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NoReturn, Optional
+from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 
 from nats import errors
 from nats._core import Connection, SubscriptionCore
 
-from ._lifecycle import Lifecycle
-from ._option_types import whole
+from ._limits import whole
+from ._options import ConnectOptions
 from ._servers import parse_server_uri
+from ._unconnected import Unconnected
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
+    from ._session import Session
 
-class ClientPrivates(Lifecycle):
-    """What the native connection knows, under nats-py's names."""
+
+def _owned(*path: str) -> Any:
+    """A property that is what one of the client's owners of state has under another name."""
+
+    *owners, name = path
+
+    def owner(client: Any) -> Any:
+        for step in owners:
+            client = getattr(client, step)
+        return client
+
+    def get(client: Any) -> Any:
+        return getattr(owner(client), name)
+
+    def set(client: Any, value: Any) -> None:
+        setattr(owner(client), name, value)
+
+    return property(get, set)
+
+
+class ClientPrivates:
+    """What the owners of the client's state and its native connection know, under nats-py's
+    names."""
+
+    options: ConnectOptions
+    _core: Union[Connection, Unconnected]
+    _session: Session
 
     _parse_server_uri = staticmethod(parse_server_uri)
+
+    _status = _owned("_core", "status")
+    _error_cb = _owned("_session", "callbacks", "error_cb")
+    _disconnected_cb = _owned("_session", "callbacks", "disconnected_cb")
+    _closed_cb = _owned("_session", "callbacks", "closed_cb")
+    _discovered_server_cb = _owned("_session", "callbacks", "discovered_server_cb")
+    _reconnected_cb = _owned("_session", "callbacks", "reconnected_cb")
+    _lame_duck_mode_cb = _owned("_session", "callbacks", "lame_duck_mode_cb")
+    _reconnect_to_server_handler = _owned("options", "reconnect_to_server_handler")
+    _flush_timeout = _owned("options", "flush_timeout")
+    _server_pool = _owned("_session", "pool", "servers")
+    _current_server = _owned("_session", "pool", "current")
+    _server_info = _owned("_session", "server_info")
+    _auth_configured = _owned("_session", "authenticates")
+    _loop = _owned("_session", "loop")
+    _err = _owned("_session", "last_error")
+    _subs = _owned("_session", "subscriptions", "by_sid")
+    _sid = _owned("_session", "subscriptions", "last_sid")
+    _nuid = _owned("_requests", "nuid")
+    _inbox_prefix = _owned("_requests", "inbox_prefix")
+    _resp_sub_prefix = _owned("_requests", "reply_prefix")
+    _reading_task = _owned("_session", "events", "reading_task")
+    _ping_interval_task = _owned("_session", "events", "keep_alive_task")
+    _reconnection_task = _owned("_session", "reconnecting", "task")
+
+    async def _attempt_reconnect(self) -> None:
+        """Leaves the connection if there still is one, and tries to find a server again.
+
+        The client itself calls this: subclasses override it.
+        """
+        await self._session.reconnecting.attempt()
 
     @property
     def _max_payload(self) -> int:
@@ -52,11 +110,11 @@ class ClientPrivates(Lifecycle):
 
     @property
     def _client_id(self) -> Optional[int]:
-        return self._server_info.get("client_id")
+        return self._session.server_info.get("client_id")
 
     @property
     def _client_ip(self) -> Optional[str]:
-        return self._server_info.get("client_ip")
+        return self._session.server_info.get("client_ip")
 
     @property
     def _pending_data_size(self) -> int:
@@ -75,7 +133,7 @@ class ClientPrivates(Lifecycle):
     @property
     def _transport(self) -> Optional[TransportView]:
         """`None` without a connection."""
-        return None if self._link is None else TransportView(self)
+        return None if self._session.link is None else TransportView(self._session)
 
     @property
     def _flush_queue(self) -> Optional[FlushQueueView]:
@@ -85,7 +143,7 @@ class ClientPrivates(Lifecycle):
     @property
     def _flusher_task(self) -> Optional[asyncio.Task[None]]:
         """The task that lives as long as nats-py's flusher does: as the connection."""
-        return self._reading_task
+        return self._session.events.reading_task
 
     async def _flush_pending(self, force_flush: bool = False) -> None:
         """Writes what is pending, as far as the socket takes it; doesn't ask the server."""
@@ -96,16 +154,16 @@ class ClientPrivates(Lifecycle):
 class TransportView:
     """Whether there is a connection; its bytes are the core's."""
 
-    def __init__(self, client: Lifecycle) -> None:
-        self._client = client
-        self._link = client._link
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._link = session.link
 
     def __bool__(self) -> bool:
         return True
 
     def at_eof(self) -> bool:
         """Whether this connection has ended."""
-        return self._client._link is not self._link or not self._client.is_connected
+        return self._session.link is not self._link or not self._session.is_connected
 
     def is_closing(self) -> bool:
         return self.at_eof()
@@ -128,6 +186,8 @@ class SubscriptionPrivates:
     """What the native half of a subscription knows, under nats-py's names."""
 
     _core: SubscriptionCore
+
+    _jsi = _owned("_observer")
 
     @property
     def _pending_queue(self) -> PendingQueue:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from nats._core import Connection
 
-from ._lifecycle import Lifecycle
 from .msg import MSG_INIT, Msg
 
+if TYPE_CHECKING:
+    from ._session import Session
 
-class MessageClass(Lifecycle):
+
+class MessageClass:
     """Makes received messages objects of ``msg_class``."""
+
+    _session: Session
 
     msg_class: type[Msg] = Msg
 
@@ -23,7 +27,7 @@ class MessageClass(Lifecycle):
 
     def _choose_message_class(self) -> None:
         """Has received messages made the way that `msg_class` and overrides ask for."""
-        core = self._native()
+        core = self._session.native()
         cls = self.msg_class
         if type(self)._build_message is not MessageClass._build_message:
             core.set_message_class(self._rebuild_message, False)

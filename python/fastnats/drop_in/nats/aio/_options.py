@@ -1,104 +1,224 @@
-"""Checking options, and the CONNECT command made of them."""
+"""The options of `connect()`: their types, what they stand for, and the dict that nats-py has."""
 
 from __future__ import annotations
 
-import inspect
-from typing import Any, Optional
-from urllib.parse import unquote
+import math
+import os
+from collections.abc import Callable, Mapping
+from numbers import Real
+from typing import Any, NamedTuple, Optional
 
-from nats import errors
-from nats._core import __version__
-
-from ._credentials import Signing
-from ._servers import Srv
-from ._types import CONNECT_OP, PROTOCOL, __lang__
+from ._callbacks import check_callbacks
+from ._credentials import Signing, signing_of_credentials, signing_of_seed
+from ._limits import whole
+from ._link.tls import check_tls_option
+from ._servers import ReconnectToServerHandler
+from ._types import DEFAULT_PENDING_SIZE, DEFAULT_RECONNECT_TIME_WAIT
 
 # Headers are for proxies that ask who comes.
-_SECRET = ("password", "token", "ws_connection_headers", "ws_proxy")
+_SECRETS = ("password", "token", "ws_connection_headers", "ws_proxy")
+
+# Those that the dict always has; the order is nats-py's.
+_KEPT = (
+    "verbose",
+    "pedantic",
+    "name",
+    "allow_reconnect",
+    "dont_randomize",
+    "reconnect_time_wait",
+    "max_reconnect_attempts",
+    "ping_interval",
+    "max_outstanding_pings",
+    "no_echo",
+    "user",
+    "password",
+    "token",
+    "connect_timeout",
+    "drain_timeout",
+    "tls_handshake_first",
+    "ws_connection_headers",
+    "skip_subject_validation",
+)
+# Those that it has where they are given.
+_KEPT_IF_GIVEN = ("tls", "tls_hostname", "ignore_auth_error_abort", "allow_plaintext")
 
 
-class Options(dict[str, Any]):
-    """The options of a client, which don't show secrets."""
+class ConnectOptions(dict[str, Any]):
+    """What `connect()` was told. Programs read and change the dict, which shows no secrets.
+
+    What nats-py keeps elsewhere is in attributes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.signing = Signing()
+        self.has_credentials = False
+        """Whether an option holds what proves who the client is."""
+        self.pending_size = 0
+        """Bytes of output that may wait."""
+        self.flush_timeout: Optional[float] = 0
+        """Seconds that a publisher waits for room; `None` for any time."""
+        self.reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None
 
     def __repr__(self) -> str:
         shown = {
-            name: "***" if name in _SECRET and value is not None else value
+            name: "***" if name in _SECRETS and value is not None else value
             for name, value in self.items()
         }
         return repr(shown)
 
+    def take(self, given: Mapping[str, Any]) -> None:
+        """Takes over the arguments of a `connect()`; if one can't be used, none.
 
-def check_callbacks(*callbacks: Any) -> None:
-    """:raises nats.errors.InvalidCallbackTypeError: one isn't a coroutine function."""
-    for callback in callbacks:
-        if callback and not inspect.iscoroutinefunction(callback):
-            raise errors.InvalidCallbackTypeError
+        :raises TypeError: an option is of a wrong type.
+        :raises nats.errors.InvalidCallbackTypeError: a callback isn't a coroutine function.
+        :raises nats.errors.InvalidUserCredentialsError: a seed or credentials file is malformed.
+        :raises OSError: a file can't be read.
+        """
+        signing = _signing(given)
+        self.signing = signing
+        self.has_credentials = bool(
+            given["user"]
+            or given["password"]
+            or given["token"]
+            or signing.public_nkey
+            or given["user_credentials"] is not None
+        )
+        self.pending_size = whole(_meant("pending_size", given["pending_size"]))
+        self.flush_timeout = given["flush_timeout"]
+        self.reconnect_to_server_handler = given["reconnect_to_server_handler"]
+        self.update((name, _meant(name, given[name])) for name in _KEPT)
+        self.update((name, given[name]) for name in _KEPT_IF_GIVEN if given[name])
+        if os.environ.get("FASTNATS_ALLOW_PLAINTEXT") == "1":
+            self["allow_plaintext"] = True
+        if given["ws_proxy"] is not None:
+            self["ws_proxy"] = given["ws_proxy"]
 
-
-def connect_command(
-    options: dict[str, Any], info: dict[str, Any], credentials: dict[str, Any]
-) -> bytes:
-    """The CONNECT command."""
-    fields: dict[str, Any] = {
-        "verbose": options["verbose"],
-        "pedantic": options["pedantic"],
-        "lang": __lang__,
-        "version": f"{__version__}+fastnats",
-        "protocol": PROTOCOL,
-    }
-    if "headers" in info:
-        fields["headers"] = info["headers"]
-        fields["no_responders"] = info["headers"]
-    fields.update(credentials)
-    if options["name"] is not None:
-        fields["name"] = options["name"]
-    if options["no_echo"] is not None:
-        fields["echo"] = not options["no_echo"]
-    import json
-
-    return CONNECT_OP + b" " + json.dumps(fields, sort_keys=True).encode() + b"\r\n"
-
-
-def credentials_for(
-    server: Optional[Srv], options: dict[str, Any], info: dict[str, Any], signing: Signing
-) -> dict[str, Any]:
-    """What CONNECT proves with who the client is; functions are asked and files read anew."""
-    if signing.signature_cb is not None and "nonce" in info:
-        return _signature(options, info["nonce"], signing)
-    return _credentials(options, server)
+    @property
+    def tries_once(self) -> bool:
+        """Whether `connect()` tries each server once only."""
+        return not self["allow_reconnect"] or self["max_reconnect_attempts"] == 0
 
 
-def _value(option: Any) -> Any:
-    return option() if callable(option) else option
+def check_options(given: Mapping[str, Any]) -> None:
+    """Looks at the arguments of a `connect()` but for the servers and credentials, which are
+    checked where they are read.
 
-
-def _signature(options: dict[str, Any], nonce: str, signing: Signing) -> dict[str, Any]:
-    """The signed nonce; a token may come with it, for authorization callouts."""
-    assert signing.signature_cb
-    fields: dict[str, Any] = {"sig": signing.signature_cb(nonce).decode()}
-    if signing.user_jwt_cb is not None:
-        fields["jwt"] = signing.user_jwt_cb().decode()
-    elif signing.public_nkey is not None:
-        fields["nkey"] = signing.public_nkey
-    if options["token"] is not None:
-        fields["auth_token"] = _value(options["token"])
-    return fields
-
-
-def _credentials(options: dict[str, Any], server: Optional[Srv]) -> dict[str, Any]:
-    """User and password before a token, options before what the URL holds.
-
-    A server that another one told of is given what the other one's URL holds.
+    :raises TypeError: one is of a wrong type.
+    :raises nats.errors.InvalidCallbackTypeError: a callback isn't a coroutine function.
+    :raises OSError: there is no CA bundle at the path that is given as ``tls``.
     """
-    if options["user"] is not None and options["password"] is not None:
-        return {"user": _value(options["user"]), "pass": _value(options["password"])}
-    if options["token"] is not None:
-        return {"auth_token": _value(options["token"])}
-    if server is None:
-        return {}
-    uri = server.credentials_of or server.uri
-    if uri.username is None:
-        return {}
-    if uri.password is None:
-        return {"auth_token": unquote(uri.username)}
-    return {"user": unquote(uri.username), "pass": unquote(uri.password)}
+    _check_types(given)
+    check_callbacks(given)
+    check_tls_option(given["tls"])
+
+
+def _signing(given: Mapping[str, Any]) -> Signing:
+    if given["user_credentials"] is not None:
+        return signing_of_credentials(given["user_credentials"])
+    if given["nkeys_seed"] is not None or given["nkeys_seed_str"] is not None:
+        return signing_of_seed(given["nkeys_seed"], given["nkeys_seed_str"])
+    return Signing(given["signature_cb"], given["user_jwt_cb"])
+
+
+class _Kind(NamedTuple):
+    """What an option may be."""
+
+    words: str
+    is_valid: Callable[[Any], bool]
+    is_optional: bool = False
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_text_or_function(value: Any) -> bool:
+    return isinstance(value, str) or callable(value)
+
+
+def _is_text_or_bytes(value: Any) -> bool:
+    return isinstance(value, (str, bytes))
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, int)
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
+_NUMBER = _Kind("a number", _is_number)
+_NUMBER_OR_NONE = _Kind("a number or None", _is_number, is_optional=True)
+_FLAG = _Kind("a bool", _is_flag, is_optional=True)
+_TEXT = _Kind("a str or None", _is_text, is_optional=True)
+_SECRET = _Kind("a str, a function or None", _is_text_or_function, is_optional=True)
+_FUNCTION = _Kind("a function or None", callable, is_optional=True)
+
+_KINDS = {
+    "max_reconnect_attempts": _NUMBER,
+    **dict.fromkeys(
+        (
+            "reconnect_time_wait",
+            "ping_interval",
+            "max_outstanding_pings",
+            "flusher_queue_size",
+            "pending_size",
+            "connect_timeout",
+            "drain_timeout",
+            "flush_timeout",
+        ),
+        _NUMBER_OR_NONE,
+    ),
+    **dict.fromkeys(
+        (
+            "pedantic",
+            "verbose",
+            "allow_reconnect",
+            "dont_randomize",
+            "no_echo",
+            "tls_handshake_first",
+            "skip_subject_validation",
+            "ignore_auth_error_abort",
+            "allow_plaintext",
+        ),
+        _FLAG,
+    ),
+    **dict.fromkeys(("name", "tls_hostname", "nkeys_seed_str", "ws_proxy"), _TEXT),
+    **dict.fromkeys(("user", "password", "token"), _SECRET),
+    **dict.fromkeys(("signature_cb", "user_jwt_cb", "reconnect_to_server_handler"), _FUNCTION),
+    "inbox_prefix": _Kind("a str or bytes", _is_text_or_bytes),
+    "ws_connection_headers": _Kind("a dict or None", _is_mapping, is_optional=True),
+}
+
+# What `None` stands for. nats-py, too, then sends no PINGs and finds no connection stale.
+_NONE_MEANS = {
+    "ping_interval": math.inf,
+    "max_outstanding_pings": math.inf,
+    "reconnect_time_wait": DEFAULT_RECONNECT_TIME_WAIT,
+    "pending_size": DEFAULT_PENDING_SIZE,
+}
+
+
+def _check_types(options: Mapping[str, Any]) -> None:
+    """Looks at the options that are known here; servers, callbacks and files are checked where
+    they are used.
+
+    :raises TypeError: an option is of a wrong type. Its value, which may be a secret, isn't shown.
+    """
+    for name, kind in _KINDS.items():
+        value = options[name]
+        if value is None and kind.is_optional:
+            continue
+        if not kind.is_valid(value):
+            raise TypeError(f"nats: {name} must be {kind.words}, not {type(value).__name__}")
+
+
+def _meant(name: str, value: Any) -> Any:
+    """What an option stands for."""
+    return _NONE_MEANS.get(name) if value is None else value

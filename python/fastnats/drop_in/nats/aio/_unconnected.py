@@ -73,5 +73,5 @@ class UnconnectedSubscription:
         if name.startswith("__"):
             raise AttributeError(name)
         # Everything else needs a connection.
-        self._client._native()
+        self._client._session.native()
         raise errors.BadSubscriptionError

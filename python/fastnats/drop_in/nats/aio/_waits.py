@@ -19,6 +19,12 @@ def retrieve(outcome: asyncio.Future[Any]) -> None:
         outcome.exception()
 
 
+def cancel(task: Optional[asyncio.Task[Any]]) -> None:
+    """Cancels a task, if there is one, but not the one that is running."""
+    if task is not None and not task.done() and task is not asyncio.current_task():
+        task.cancel()
+
+
 def is_being_cancelled() -> bool:
     """Whether a `CancelledError` is meant for the running task, and doesn't come from something
     that it has waited for."""
@@ -27,7 +33,7 @@ def is_being_cancelled() -> bool:
     return cancelling is None or cancelling() > 0
 
 
-async def within(coroutine: Coroutine[Any, Any, T], timeout: Optional[float]) -> T:
+async def wait_for(coroutine: Coroutine[Any, Any, T], timeout: Optional[float]) -> T:
     """Runs a coroutine, in a task of its own.
 
     :param timeout: seconds; `None` waits forever.
@@ -47,7 +53,7 @@ async def within(coroutine: Coroutine[Any, Any, T], timeout: Optional[float]) ->
     return task.result()
 
 
-async def outcome(future: asyncio.Future[T], timeout: Optional[float]) -> T:
+async def wait_for_future(future: asyncio.Future[T], timeout: Optional[float]) -> T:
     """Waits for a future that nobody else waits for: it is cancelled along with the caller.
 
     :param timeout: seconds; `None` waits forever.

@@ -7,10 +7,8 @@ import os
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from random import shuffle
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
-import nats
 from nats import errors
 from nats._compat import AssignableCallbacks
 from nats._core import (
@@ -31,25 +29,23 @@ from nats.protocol.parser import (
 
 from . import _types
 from ._compat import ClientPrivates
-from ._credentials import Signing, signing_of_credentials, signing_of_seed
-from ._draining import Draining
-from ._link.tls import check_tls_option
-from ._loop_end import LoopEnd
 from ._message_class import MessageClass
-from ._option_types import MOST_MESSAGES, check_option_types, meant, whole
-from ._options import check_callbacks
-from ._reconnect import Reconnecting
-from ._requests import Requests
-from ._servers import (
-    ReconnectToServerHandler,
-    Server,
-    ServerVersion,
-    Srv,
-    parse_server_option,
+from ._options import ConnectOptions
+from ._properties import ClientProperties
+from ._servers import ReconnectToServerHandler, Server, ServerVersion, Srv
+from ._session import Session
+from ._status import (
+    CLOSED,
+    CONNECTED,
+    CONNECTING,
+    DISCONNECTED,
+    DRAINING_PUBS,
+    DRAINING_SUBS,
+    RECONNECTING,
 )
-from ._state import ClientState
 from ._types import *
 from ._types import __lang__
+from ._unconnected import Unconnected
 from .errors import ErrInvalidUserCredentials, ErrStaleConnection
 from .msg import Msg
 from .subscription import (
@@ -91,24 +87,16 @@ __all__ = [
 __all__ += _types.__all__
 
 
-class Client(
-    Reconnecting,
-    Draining,
-    Requests,
-    ClientState,
-    MessageClass,
-    AssignableCallbacks,
-    ClientPrivates,
-):
+class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates):
     """An asyncio client of NATS; make it with :func:`nats.connect`."""
 
-    DISCONNECTED = 0
-    CONNECTED = 1
-    CLOSED = 2
-    RECONNECTING = 3
-    CONNECTING = 4
-    DRAINING_SUBS = 5
-    DRAINING_PUBS = 6
+    DISCONNECTED = DISCONNECTED
+    CONNECTED = CONNECTED
+    CLOSED = CLOSED
+    RECONNECTING = RECONNECTING
+    CONNECTING = CONNECTING
+    DRAINING_SUBS = DRAINING_SUBS
+    DRAINING_PUBS = DRAINING_PUBS
 
     # Who moves the bytes: "tokio" (the core's own thread) or "asyncio" (the event loop).
     _driver: ClassVar[str] = os.environ.get("FASTNATS_DRIVER", "tokio")
@@ -120,8 +108,11 @@ class Client(
         return f"<nats client v{__version__}>"
 
     def __init__(self) -> None:
-        super().__init__()
-        self._sid = 0
+        # Not the session's, though it makes it: each publish would have to ask for it.
+        self._core: Union[Connection, Unconnected] = Unconnected()
+        self.options = ConnectOptions()
+        self._session = Session(self, self.options)
+        self._requests = self._session.requests
 
     async def connect(
         self,
@@ -225,118 +216,15 @@ class Client(
         :raises TypeError: an option is of a wrong type.
         :raises nats.errors.Error: a URL or option that can't be used.
         """
-        check_option_types(locals())
-        check_callbacks(
-            error_cb,
-            disconnected_cb,
-            closed_cb,
-            reconnected_cb,
-            discovered_server_cb,
-            lame_duck_mode_cb,
-        )
-        check_tls_option(tls)
-        pool = parse_server_option(servers)
-        self._server_pool.extend(pool)
-        self._set_callbacks(
-            error_cb,
-            disconnected_cb,
-            closed_cb,
-            discovered_server_cb,
-            reconnected_cb,
-            lame_duck_mode_cb,
-        )
-        self._reconnect_to_server_handler = reconnect_to_server_handler
-        self._signing = Signing(signature_cb, user_jwt_cb)
-        if user_credentials is not None:
-            self._signing = signing_of_credentials(user_credentials)
-        elif nkeys_seed is not None or nkeys_seed_str is not None:
-            self._signing = signing_of_seed(nkeys_seed, nkeys_seed_str)
-        if isinstance(inbox_prefix, str):
-            inbox_prefix = inbox_prefix.encode()
-        self._inbox_prefix = bytearray(inbox_prefix)
+        await self._session.connect(locals())
 
-        self.options.update(
-            verbose=verbose,
-            pedantic=pedantic,
-            name=name,
-            allow_reconnect=allow_reconnect,
-            dont_randomize=dont_randomize,
-            reconnect_time_wait=meant("reconnect_time_wait", reconnect_time_wait),
-            max_reconnect_attempts=max_reconnect_attempts,
-            ping_interval=meant("ping_interval", ping_interval),
-            max_outstanding_pings=meant("max_outstanding_pings", max_outstanding_pings),
-            no_echo=no_echo,
-            user=user,
-            password=password,
-            token=token,
-            connect_timeout=connect_timeout,
-            drain_timeout=drain_timeout,
-            tls_handshake_first=tls_handshake_first,
-            ws_connection_headers=ws_connection_headers,
-            skip_subject_validation=skip_subject_validation,
-        )
-        if tls:
-            self.options["tls"] = tls
-        if tls_hostname:
-            self.options["tls_hostname"] = tls_hostname
-        if ignore_auth_error_abort:
-            self.options["ignore_auth_error_abort"] = True
-        if allow_plaintext or os.environ.get("FASTNATS_ALLOW_PLAINTEXT") == "1":
-            self.options["allow_plaintext"] = True
-        if ws_proxy is not None:
-            self.options["ws_proxy"] = ws_proxy
-        self._flush_timeout = flush_timeout
-        self._auth_configured = bool(
-            user
-            or password
-            or token
-            or self._signing.public_nkey
-            or user_credentials is not None
-            or any(server.uri.username or server.uri.password for server in self._server_pool)
-        )
-        if dont_randomize is False:
-            shuffle(self._server_pool)
-
-        goes_on = await self._leave_connection()
-        if not goes_on:
-            if isinstance(self._core, Connection) and (self._has_tasks() or self._is_abroad()):
-                # Left open by another loop: they would go on beside those of the new connection.
-                await self._close(Client.CLOSED, do_cbs=False)
-                self._core.shut_down()
-                self._subs.clear()
-            self._make_core()
-        core = self._native()
-        core.max_pending = whole(meant("pending_size", pending_size))
-        core.set_skip_subject_validation(skip_subject_validation)
-        self._choose_message_class()
-        self._attempts.is_in_connect = True
-        try:
-            await self._first_connect(goes_on)
-        except BaseException:
-            self._abandon(for_good=not goes_on)
-            raise
-        finally:
-            self._attempts.is_in_connect = False
-
-    def _make_core(self) -> None:
-        """Starts a native connection for this `connect()`."""
-        if self._core.in_own_process():
-            self._stats.restart(self._core.counters())
-        self._resp_sub_prefix = None
-        self._loop = asyncio.get_running_loop()
-        core = Connection(self._loop, self, self._subs, self._driver, Msg)
-        core.status = self._core.status
-        self._core = core
-        core.open()
-        LoopEnd(self._loop, core, self._publish_time_after_loop)
+    async def force_reconnect(self) -> None:
+        """Leaves the current server and connects anew; does nothing while not connected."""
+        await self._session.reconnecting.force()
 
     async def close(self) -> None:
         """Closes the connection and the client; it doesn't reconnect any more."""
-        core, loop = self._core, self._loop
-        # The child of a fork just lets go, in whatever loop, as whoever outlives the client's does.
-        if loop and not loop.is_closed() and core.in_own_process() and not self.is_closed:
-            self._native().check_loop()
-        await self._close(Client.CLOSED)
+        await self._session.closing.close()
 
     async def drain(self) -> None:
         """Ends all subscriptions, has every message received handled, then closes.
@@ -351,21 +239,65 @@ class Client(
         :raises nats.errors.ConnectionClosedError: the client is closed.
         :raises nats.errors.ConnectionReconnectingError: it isn't connected right now.
         """
-        if self.is_draining:
-            return
-        if self.is_closed:
-            raise self._core.closed_error()
-        if self.is_connecting or self.is_reconnecting:
-            raise errors.ConnectionReconnectingError
-        self._native().check_loop()
-        if asyncio.current_task() is self._reading_task or any(
-            sub._is_in_handler() for sub in self._subs.values()
-        ):
-            # A handler can't wait for its own end, nor the server's words for a callback's.
-            self._drain_in_background()
-        else:
-            self._begin_to_drain()
-            await self._drain()
+        await self._session.closing.drain()
+
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: Optional[dict[str, str]] = None,
+    ) -> None:
+        """Publishes a message.
+
+        Returns once the message is in the pending output, which leaves within one turn of
+        the event loop; waits only while more than ``pending_size`` bytes are pending.
+        May be called from a thread that doesn't run the loop: see docs/threads.md.
+
+        :param subject: where to publish.
+        :param payload: any bytes-like object.
+        :param reply: subject at which an answer is expected.
+        :param headers: names and values; names must be RFC 7230 tokens.
+        :raises nats.errors.BadSubjectError: a subject is empty or holds blanks.
+        :raises nats.errors.BadHeaderError: a header name isn't a token.
+        :raises nats.errors.MaxPayloadError: headers and payload are larger than the server takes.
+        :raises nats.errors.ConnectionClosedError: the client is closed.
+        :raises nats.errors.ConnectionDrainingError: the client is about to close.
+        :raises nats.errors.OutboundBufferLimitError: disconnected, and no room to buffer.
+        """
+        room = self._core.publish(subject, payload, reply, headers)
+        if room is not None:
+            await self._requests.wait_for_room(room)
+
+    async def request(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        timeout: float = 0.5,
+        old_style: bool = False,
+        headers: Optional[dict[str, Any]] = None,
+    ) -> Msg:
+        """Publishes a request and waits for the first answer.
+
+        :param timeout: seconds; ``None`` waits forever.
+        :param old_style: use a subscription per request instead of a shared inbox; takes no
+            headers.
+        :raises nats.errors.NoRespondersError: nobody is subscribed to the subject.
+        :raises nats.errors.TimeoutError: no answer in time.
+        """
+        return await self._requests.request(subject, payload, timeout, old_style, headers)
+
+    def new_inbox(self) -> str:
+        """Returns a subject that nobody else uses, for replies."""
+        return self._requests.new_inbox()
+
+    def _publishes_natively(self) -> bool:
+        """Whether no application has put its own `publish` in the place of ours."""
+        return getattr(self.publish, "__func__", None) is Client.publish
+
+    def _requests_natively(self) -> bool:
+        """The same of `request`."""
+        return getattr(self.request, "__func__", None) is Client.request
 
     async def subscribe(
         self,
@@ -402,12 +334,13 @@ class Client(
             raise self._core.closed_error()
         if self.is_draining:
             raise errors.ConnectionDrainingError
-        self._native().check_loop()
+        core = self._session.native()
+        core.check_loop()
         self._choose_message_class()
-        self._sid += 1
+        subscriptions = self._session.subscriptions
         sub = Subscription(
             self,
-            self._sid,
+            subscriptions.new_sid(),
             subject,
             queue=queue,
             cb=cb,
@@ -417,20 +350,9 @@ class Client(
             pending_bytes_limit=pending_bytes_limit,
         )
         sub._start()
-        self._subs[self._sid] = sub
-        await self._send_subscribe(sub)
+        subscriptions.add(sub)
+        subscriptions.send_subscribe(core, sub)
         return sub
-
-    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
-        self._subs.pop(sid, None)
-
-    async def _send_subscribe(self, sub: Subscription) -> None:
-        limit = sub._start_count()
-        self._native().send_subscribe(sub._subject, sub._queue or "", sub._id, limit)
-
-    async def _send_unsubscribe(self, sid: int, limit: int = 0) -> None:
-        if limit <= MOST_MESSAGES:
-            self._native().send_unsubscribe(sid, max(whole(limit), 0))
 
     async def rtt(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> float:
         """Returns the seconds that a PING/PONG round trip takes.
@@ -442,7 +364,7 @@ class Client(
         self._check_round_trip(timeout)
         start = time.perf_counter()
         try:
-            await self._round_trip(timeout)
+            await self._session.events.round_trip(timeout)
         except asyncio.TimeoutError:
             raise errors.TimeoutError from None
         return time.perf_counter() - start
@@ -457,10 +379,10 @@ class Client(
         :raises nats.errors.BadTimeoutError: the timeout isn't positive.
         """
         self._check_round_trip(timeout)
-        if not self.is_connected or self._reading_task is None or self._reading_task.done():
+        if not self.is_connected or not self._session.events.is_reading():
             return
         try:
-            await self._round_trip(timeout)
+            await self._session.events.round_trip(timeout)
         except asyncio.TimeoutError:
             raise errors.FlushTimeoutError from None
 
@@ -469,7 +391,11 @@ class Client(
             raise errors.BadTimeoutError
         if self.is_closed:
             raise self._core.closed_error()
-        self._native().check_loop()
+        self._session.native().check_loop()
+
+    def _websocket_transport(self) -> type[WebSocketTransport]:
+        """What an application may have assigned to this module."""
+        return WebSocketTransport
 
     async def __aenter__(self) -> Client:
         """Makes the client usable in ``async with``."""

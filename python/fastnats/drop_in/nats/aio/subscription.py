@@ -8,20 +8,20 @@ import types
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, cast
 
-import nats
 from nats import errors
 from nats._compat import CallableInt, CallableStr
 from nats._core import SubscriptionCore
 from nats.aio.msg import Msg
 
 from ._compat import SubscriptionPrivates
-from ._lifecycle import CLOSED
-from ._option_types import MOST_MESSAGES, whole
+from ._limits import MOST_MESSAGES, whole
+from ._status import CLOSED
 from ._unconnected import Unconnected, UnconnectedSubscription
 from ._waits import is_being_cancelled
 
 if TYPE_CHECKING:
-    import nats.aio.client
+    from ._subscriptions import SubscriptionObserver
+    from .client import Client
 
 __all__ = ["DEFAULT_SUB_PENDING_BYTES_LIMIT", "DEFAULT_SUB_PENDING_MSGS_LIMIT", "Subscription"]
 
@@ -53,7 +53,7 @@ class Subscription(SubscriptionPrivates):
 
     def __init__(
         self,
-        conn: nats.aio.client.Client,
+        conn: Client,
         id: int = 0,
         subject: str = "",
         queue: str = "",
@@ -70,7 +70,7 @@ class Subscription(SubscriptionPrivates):
         self._cb = cb
         self._future = future
         self._closed = False
-        self._is_request_mux = conn._is_request_handler(cb)
+        self._is_request_mux = conn._requests.is_reply_handler(cb)
         limits = whole(pending_msgs_limit), whole(pending_bytes_limit)
         if isinstance(conn._core, Unconnected):
             self._core = cast("SubscriptionCore", UnconnectedSubscription(conn, *limits))
@@ -85,9 +85,8 @@ class Subscription(SubscriptionPrivates):
         self._ending: Optional[asyncio.Task[None]] = None
         self._draining = False
         self._message_iterator: Optional[_SubscriptionMessageIterator] = None
-        # Set by the JetStream layer on subscriptions of its own: what has to be done for the
-        # consumer that delivers here.
-        self._jsi: Any = None
+        # Set by a layer above on subscriptions of its own.
+        self._observer: Optional[SubscriptionObserver] = None
 
     @property
     def subject(self) -> str:
@@ -213,7 +212,7 @@ class Subscription(SubscriptionPrivates):
 
     async def _wait_in_vain(self, timeout: float) -> NoReturn:
         """Unsubscribed: nothing will come, but the caller has asked for that long."""
-        core = self._conn._native()
+        core = self._conn._session.native()
         future, token = core.open_wait("", timeout)
         try:
             await future
@@ -257,25 +256,26 @@ class Subscription(SubscriptionPrivates):
             raise errors.ConnectionDrainingError
         if self._closed:
             raise errors.BadSubscriptionError
-        self._conn._native().check_loop()
+        self._conn._session.native().check_loop()
         await self._drain()
 
     async def _drain(self) -> None:
+        session = self._conn._session
         # From now on another connection doesn't subscribe again.
         self._draining = True
         if not self._core.stopped:
             # One whose limit was reached is forgotten: closing the client has to end this.
-            self._conn._subs[self._id] = self
+            session.subscriptions.add(self)
         flushed = False
-        link = self._conn._link
+        link = session.link
         try:
-            await self._conn._send_unsubscribe(self._id)
+            session.subscriptions.send_unsubscribe(session.native(), self._id)
             try:
                 # The server has sent all messages of this subscription before it answers.
                 await self._conn.flush()
             except errors.FlushTimeoutError:
                 # Nor does a connection that is gone bring another one.
-                if self._conn._link is link:
+                if session.link is link:
                     raise
             except errors.ConnectionClosedError:
                 # What has come is all.
@@ -312,18 +312,18 @@ class Subscription(SubscriptionPrivates):
     async def _end_when_handled(self) -> None:
         await self._core.join()
         self._end()
-        if self._jsi is not None:
-            self._jsi.retire()
+        if self._observer is not None:
+            self._observer.retire()
 
     def _end(self) -> None:
         self._stop_processing()
-        self._conn._remove_sub(self._id)
+        self._conn._session.subscriptions.remove(self)
         self._core.detach()
 
     def _leave_consumer(self) -> None:
         """The client is about to close: what the server keeps for this subscription alone goes."""
-        if self._jsi is not None:
-            self._jsi.remove()
+        if self._observer is not None:
+            self._observer.remove()
 
     def _is_in_handler(self) -> bool:
         """Whether the running task is the one that calls the handler."""
@@ -342,22 +342,23 @@ class Subscription(SubscriptionPrivates):
             raise errors.ConnectionDrainingError
         if self._closed:
             raise errors.BadSubscriptionError
-        self._conn._native().check_loop()
+        self._conn._session.native().check_loop()
         self._max_msgs = limit
         if limit == 0 or (self._core.received >= limit and self._core.pending_msgs == 0):
             self._closed = True
             self._end()
-            if self._jsi is not None:
-                self._jsi.remove() if limit == 0 else self._jsi.retire()
+            if self._observer is not None:
+                self._observer.remove() if limit == 0 else self._observer.retire()
         if not self._conn.is_reconnecting:
             limit = max(limit - (self._counted_from or 0), 0)
-            await self._conn._send_unsubscribe(self._id, limit=limit)
+            session = self._conn._session
+            session.subscriptions.send_unsubscribe(session.native(), self._id, limit)
 
     def _stop_processing(self) -> None:
         """Ends the handler's task and the iterator."""
         self._core.stop()
-        if self._jsi is not None:
-            self._jsi.stop()
+        if self._observer is not None:
+            self._observer.stop()
         final = self._core.connection.final_error
         if self._future is not None and not self._future.done() and final is not None:
             self._future.set_exception(self._core.connection.closed_error())
@@ -387,7 +388,7 @@ class Subscription(SubscriptionPrivates):
     def _complete(self) -> None:
         """The last message up to the auto-unsubscribe limit has come."""
         if self._is_count_uncertain:
-            self._conn._native().send_unsubscribe(self._id, 0)
+            self._conn._session.native().send_unsubscribe(self._id, 0)
         self._forget_if_handled()
 
     def _forget_if_handled(self) -> None:
@@ -401,14 +402,15 @@ class Subscription(SubscriptionPrivates):
             self._forget()
 
     def _forget(self) -> None:
-        self._conn._remove_sub(self._id)
-        if self._jsi is not None:
-            self._jsi.retire()
+        self._conn._session.subscriptions.remove(self)
+        if self._observer is not None:
+            self._observer.retire()
 
     async def _wait_for_msgs(self) -> None:
         """Runs the handler for one message after the other."""
         core = self._core
         run = core.run_handler
+        report = self._conn._session.callbacks.report
         cb = self._cb
         assert cb is not None
         try:
@@ -424,10 +426,10 @@ class Subscription(SubscriptionPrivates):
                     # Passed on, it would end the subscription without anybody knowing.
                     error = errors.Error("nats: what a handler waited for was cancelled")
                     error.__cause__ = cancelled
-                    await self._conn._report(error)
+                    await report(error)
                     continue
                 except Exception as error:
-                    await self._conn._report(error)
+                    await report(error)
                     continue
                 try:
                     if core.stopped or self._is_complete():
@@ -435,7 +437,7 @@ class Subscription(SubscriptionPrivates):
                     await self._ready()
                 except Exception as error:
                     # By a signal handler: nobody would know that the subscription has ended.
-                    await self._conn._report(error)
+                    await report(error)
         except asyncio.CancelledError:
             pass
         finally:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from nats import errors
 from nats.js import api
@@ -61,7 +61,7 @@ def remove_consumer(js: JetStreamContext, stream: str, name: str) -> None:
     """Has the server remove a consumer, without waiting for the answer."""
     try:
         operation = consumer_operation("CONSUMER.DELETE", stream, name)
-        room = js._nc._native().publish(f"{js._prefix}.{operation}", b"", "", None)
+        room = js._nc._session.native().publish(f"{js._prefix}.{operation}", b"", "", None)
     except errors.Error:
         # There is no connection: the server removes it after its `inactive_threshold`.
         return
@@ -110,10 +110,10 @@ class SubscriptionConsumer:
             # Until then, who closes the client has to find what is left to be removed; another
             # connection doesn't subscribe again.
             self._sub._draining = True
-            self._sub._conn._subs[self._sub._id] = self._sub
+            self._sub._conn._session.subscriptions.add(self._sub)
 
     def _forget(self, _: asyncio.Task[None]) -> None:
-        self._sub._conn._remove_sub(self._sub._id)
+        self._sub._conn._session.subscriptions.remove(self._sub)
 
     async def _remove_when_acknowledged(self) -> None:
         core = self._sub._core
@@ -139,6 +139,9 @@ class SubscriptionConsumer:
 
     def stop(self) -> None:
         """Ends what goes on beside the subscription."""
+
+    async def process_notice(self, report: Any) -> None:
+        """The core has found that deliveries are missing; it watches push consumers only."""
 
     def reconnected(self) -> None:
         """The client has another connection, perhaps to a server that knows nothing."""

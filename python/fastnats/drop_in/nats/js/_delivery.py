@@ -80,7 +80,7 @@ class Delivery:
         sub = self._sub
         core = sub._core
         try:
-            last = await sub._js.get_last_msg(sub._stream, sub._jsi.filter_subject)
+            last = await sub._js.get_last_msg(sub._stream, sub._state.filter_subject)
         except NotFoundError as error:
             if error.err_code == _NO_MESSAGE:
                 return True
@@ -99,7 +99,7 @@ class Delivery:
     def _is_missing(self) -> errors.TimeoutError:
         """What the stream has isn't delivered."""
         sub = self._sub
-        details = f"stream {sub._stream!r}: not all of {sub._jsi.filter_subject!r} is delivered"
+        details = f"stream {sub._stream!r}: not all of {sub._state.filter_subject!r} is delivered"
         return concerning(errors.TimeoutError(), details)
 
     def _doubt(self, error: Exception) -> None:
@@ -112,7 +112,7 @@ class Delivery:
         """Has a new consumer deliver the rest. Where messages of those that it was about to
         deliver have been removed, the server's may be stuck (nats-server 2.15, the last
         messages of each subject)."""
-        await self._sub._jsi.reset_ordered_consumer(self._sub._core.stream_seq + 1)
+        await self._sub._state.reset_ordered_consumer(self._sub._core.stream_seq + 1)
 
     async def end(self) -> None:
         """Ends the subscription, however things are."""

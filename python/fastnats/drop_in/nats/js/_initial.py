@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Optional
 
 from nats import errors
 from nats._core import InitialValues
-from nats.aio._waits import within
+from nats.aio._waits import wait_for
 from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
@@ -91,7 +91,7 @@ class InitialDelivery(Delivery):
         """As :meth:`Delivery.wait`, but also true when there is nothing in doubt any more."""
         if not self._initial.is_in_doubt or self._sub._core.stopped:
             return await super().wait(timeout)
-        await within(self._settle(), timeout)
+        await wait_for(self._settle(), timeout)
         return True
 
     async def _settle(self) -> None:
@@ -113,7 +113,7 @@ class InitialDelivery(Delivery):
         """Looks what the stream has; false if the server doesn't tell."""
         sub = self._sub
         try:
-            state, subjects = await _subjects_at(sub._js, sub._stream, sub._jsi.filter_subject)
+            state, subjects = await _subjects_at(sub._js, sub._stream, sub._state.filter_subject)
         except NotFoundError:
             raise
         except (APIError, errors.TimeoutError) as error:

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats._core import AckWindow, Connection
-from nats.aio._waits import outcome
+from nats.aio._waits import wait_for_future
 from nats.errors import NoRespondersError, TimeoutError
 from nats.js import api
 from nats.js.errors import Error, NoStreamResponseError, TooManyStalledMsgsError, concerning
@@ -74,7 +74,7 @@ class Publisher(JetStreamManager):
         if stream is not None or msg_ttl is not None:
             headers = _expecting(headers, stream, msg_ttl)
         nc = self._nc
-        core = nc._core_for_requests()
+        core = nc._requests.native()
         if core is None:
             try:
                 msg = await nc.request(subject, payload, timeout=timeout, headers=headers)
@@ -85,13 +85,9 @@ class Publisher(JetStreamManager):
                 raise _about(error, subject) from None
         future, token, room = core.request_ack(subject, payload, headers, timeout)
         try:
-            if room is not None:
-                await nc._send_within(nc._wait_for_room(room), future)
-            ack: api.PubAck = await future
-        except BaseException as error:
-            core.forget_request(token)
-            if isinstance(error, (Error, TimeoutError)):
-                _about(error, subject)
+            ack: api.PubAck = await nc._requests.answer(core, future, token, room)
+        except (Error, TimeoutError) as error:
+            _about(error, subject)
             raise
         return ack
 
@@ -119,7 +115,7 @@ class Publisher(JetStreamManager):
         if stream is not None or msg_ttl is not None:
             headers = _expecting(headers, stream, msg_ttl)
         nc = self._nc
-        core = nc._core_for_requests()
+        core = nc._requests.native()
         if core is None:
             return await self._publish_async_openly(subject, payload, wait_stall, headers)
         window = self._window
@@ -136,7 +132,7 @@ class Publisher(JetStreamManager):
             self._fail_overdue(core, 0)
         future, room = sent
         if room is not None:
-            await nc._wait_for_room(room)
+            await nc._requests.wait_for_room(room)
         return future
 
     def _fail_overdue(self, core: Connection, newest: int) -> None:
@@ -158,8 +154,8 @@ class Publisher(JetStreamManager):
         """Through the client's methods: an application has put its own in their place, or the
         inbox for replies isn't there yet."""
         nc = self._nc
-        await nc._open_request_inbox()
-        core = nc._native()
+        await nc._requests.open_inbox()
+        core = nc._session.native()
         window = self._window
         granted = window.is_full()
         if granted:
@@ -181,7 +177,7 @@ class Publisher(JetStreamManager):
         slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._window.wait_for_slot(slot)
         try:
-            await outcome(slot, timeout)
+            await wait_for_future(slot, timeout)
         except BaseException as error:
             if slot.done() and not slot.cancelled() and slot.exception() is None:
                 self._window.return_slot()

@@ -101,7 +101,7 @@ class PullSubscription:
         self._deliver = deliver.decode()
         # The consumer was there.
         self._is_known = False
-        sub._jsi = PullState(js, sub, stream, self._nms)
+        self._state = sub._observer = PullState(js, sub, stream, self._nms)
         # Each request has a reply subject of its own where the subscription covers it: only that
         # tells which of them the server talks about.
         inbox, _, _ = self._deliver.rpartition(".")
@@ -109,7 +109,7 @@ class PullSubscription:
 
     def _own_consumer(self, awaits_acks: bool) -> None:
         """The consumer ends with the subscription."""
-        self._sub._jsi.own(self._consumer, awaits_acks)
+        self._state.own(self._consumer, awaits_acks)
 
     @property
     def pending_msgs(self) -> int:
@@ -171,7 +171,7 @@ class PullSubscription:
         conn = self._sub._conn
         if conn.is_closed:
             raise conn._core.closed_error()
-        self._sub._jsi.check_allowed()
+        self._state.check_allowed()
         core = self._sub._core
         fetch = core.begin_fetch(
             batch,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import nats
 from nats import errors
-from nats.aio._waits import within
+from nats.aio._waits import wait_for
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
@@ -65,9 +65,15 @@ class PushSubscription(Subscription):
             raise AttributeError(name)
         return getattr(self._sub, name)
 
+    @property
+    def _state(self) -> PushState:
+        state = self._sub._observer
+        assert isinstance(state, PushState)
+        return state
+
     async def consumer_info(self) -> api.ConsumerInfo:
         """Returns configuration and state of the consumer."""
-        await self._sub._jsi.settle()
+        await self._state.settle()
         return await self._js._jsm.consumer_info(self._stream, self._consumer)
 
     @property
@@ -236,19 +242,19 @@ class PushState(SubscriptionConsumer):
     async def _report(self, error: Exception) -> None:
         self._is_reported = True
         if not self._sub._closed:
-            await self._conn._report(error)
+            await self._conn._session.callbacks.report(error)
 
-    async def process_notice(self, mismatch: Optional[tuple[int, int, Optional[int]]]) -> None:
+    async def process_notice(self, report: Optional[tuple[int, int, Optional[int]]]) -> None:
         """The core has found that deliveries are missing.
 
-        :param mismatch: ``None`` for a gap in an ordered consumer; else stream, consumer and
+        :param report: ``None`` for a gap in an ordered consumer; else stream, consumer and
             last consumer sequence, for the application to know.
         """
-        if mismatch is None:
+        if report is None:
             await self._restart()
             return
-        stream_seq, consumer_seq, last_consumer_seq = mismatch
-        await self._conn._report(
+        stream_seq, consumer_seq, last_consumer_seq = report
+        await self._conn._session.callbacks.report(
             ConsumerSequenceMismatchError(
                 stream_resume_sequence=stream_seq,
                 consumer_sequence=consumer_seq,
@@ -272,17 +278,8 @@ class PushState(SubscriptionConsumer):
 
     async def _move(self, sseq: Optional[int]) -> None:
         """Leaves the consumer and its inbox for new ones, which begin at ``sseq``."""
-        conn = self._conn
-        sub = self._sub
-        old_sid = sub._id
-        conn._remove_sub(old_sid)
-        conn._sid += 1
-        sub._id = conn._sid
-        sub._subject = conn.new_inbox()
-        conn._subs[sub._id] = sub
-        sub._core.rebind(sub._id)
-        await conn._send_unsubscribe(old_sid)
-        await conn._send_subscribe(sub)
+        session, sub = self._conn._session, self._sub
+        session.subscriptions.move(session.native(), sub, self._conn.new_inbox())
         self.remove()
 
         # Another object: this one may be the caller's.
@@ -310,7 +307,7 @@ class PushState(SubscriptionConsumer):
                     return
                 if repr(error) != reported or pause >= max_pause:
                     reported = repr(error)
-                    await self._conn._report(error)
+                    await self._conn._session.callbacks.report(error)
             await asyncio.sleep(min(pause, max_pause))
             if not self._conn.is_connected:
                 # With another connection it begins from the start.
@@ -326,7 +323,7 @@ class PushState(SubscriptionConsumer):
         if is_named(config):
             info = await self._js._jsm.add_consumer(self._stream, config=config)
         else:
-            info = await within(create_ephemeral(self._js, self._stream, config), timeout)
+            info = await wait_for(create_ephemeral(self._js, self._stream, config), timeout)
         assert info.name
         self._psub._consumer = info.name
         if not is_named(config):

@@ -218,8 +218,8 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
             raise
         if ephemeral:
             is_automatic = cb is not None and not manual_ack
-            psub._sub._jsi.own(consumer, not is_automatic and not acknowledges_itself(config))
-        psub._sub._jsi.stream_seen = info.created
+            psub._state.own(consumer, not is_automatic and not acknowledges_itself(config))
+        psub._state.stream_seen = info.created
         return psub
 
     def _push_config(
@@ -267,7 +267,7 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
             pending_bytes_limit=pending_bytes_limit,
         )
         psub = JetStreamContext.PushSubscription(self, sub, stream, consumer)
-        sub._jsi = JetStreamContext._JSI(
+        state = sub._observer = JetStreamContext._JSI(
             js=self,
             conn=self._nc,
             stream=stream,
@@ -276,7 +276,7 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
             sub=sub,
             ccreq=config,
         )
-        sub._jsi.start()
+        state.start()
         return psub
 
     @staticmethod
@@ -315,7 +315,9 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         wanted = api.ConsumerConfig() if config is None else config
         durable = durable or wanted.durable_name
         name = durable or wanted.name
-        config = wanted.evolve(durable_name=durable, name=name or self._nc._nuid.next().decode())
+        config = wanted.evolve(
+            durable_name=durable, name=name or self._nc._requests.nuid.next().decode()
+        )
         if not config.filter_subjects:
             config.filter_subject = config.filter_subject or subject
         consumer = config.name
@@ -363,8 +365,8 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         if not stream:
             raise ValueError("nats: stream name is required")
         if inbox_prefix is None:
-            inbox_prefix = bytes(self._nc._inbox_prefix) + b"."
-        inbox = inbox_prefix + bytes(self._nc._nuid.next())
+            inbox_prefix = bytes(self._nc._requests.inbox_prefix) + b"."
+        inbox = inbox_prefix + bytes(self._nc._requests.nuid.next())
         sub = await self._nc.subscribe(
             f"{inbox.decode()}.*",
             pending_msgs_limit=pending_msgs_limit,

@@ -171,7 +171,7 @@ class KeyValue:
 
     async def _get(self, key: str, revision: Optional[int] = None) -> KeyValue.Entry:
         subject = f"{self._pre}{key}"
-        if not revision and self._js._nc._core_for_requests() is not None:
+        if not revision and self._js._nc._requests.native() is not None:
             found = await self._get_latest(key, subject)
             if isinstance(found, KeyValue.Entry):
                 return found
@@ -195,19 +195,15 @@ class KeyValue:
         """The value, made by the core; the server's answer if there is more to it."""
         js = self._js
         nc = js._nc
-        core = nc._native()
+        core = nc._session.native()
         shape = EntryShape(KeyValue.Entry, self._name, key, subject)
         operation, payload = last_message_request(self._stream, subject, self._direct)
         request = f"{js._prefix}.{operation}"
         future, token, room = core.request_entry(shape, request, payload, js._timeout)
         try:
-            if room is not None:
-                await nc._send_within(nc._wait_for_room(room), future)
-            found: KeyValue.Entry | Msg = await future
-        except BaseException as error:
-            core.forget_request(token)
-            if isinstance(error, TimeoutError):
-                concerning(error, f"no answer to {request}")
+            found: KeyValue.Entry | Msg = await nc._requests.answer(core, future, token, room)
+        except TimeoutError as error:
+            concerning(error, f"no answer to {request}")
             raise
         return found
 

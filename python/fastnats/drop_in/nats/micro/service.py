@@ -283,7 +283,7 @@ class Service(AsyncContextManager["Service"]):
             self._subscriptions = {}
             self._stopped.set()
             if not in_time:
-                await self._client._report(errors.DrainTimeoutError())
+                await self._client._session.callbacks.report(errors.DrainTimeoutError())
         finally:
             self._stopping = None
 

@@ -10,7 +10,7 @@ from urllib.parse import ParseResult, unquote, urlparse
 
 from nats._texts import reason_of
 
-from .._reports import logger
+from .._callbacks import logger
 from .._servers import address_of
 
 # More than any answer to CONNECT needs.

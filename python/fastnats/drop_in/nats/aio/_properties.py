@@ -3,40 +3,79 @@
 from __future__ import annotations
 
 import ssl
-from typing import Optional
+from typing import TYPE_CHECKING, Optional, Union
 from urllib.parse import ParseResult
 
 from nats import errors
+from nats._core import Connection
 
-from ._connecting import Connecting
 from ._link.tls import context_of
-from ._servers import Server, ServerVersion, Srv, parse_server_uri
+from ._options import ConnectOptions
+from ._servers import Server, ServerVersion
+from ._unconnected import Unconnected
+
+if TYPE_CHECKING:
+    from ._session import Session
 
 
-class ClientState(Connecting):
-    """The properties of a client, and its server pool."""
+class ClientProperties:
+    """The properties of a client, and its server pool. The state is the owners'."""
+
+    options: ConnectOptions
+    _core: Union[Connection, Unconnected]
+    _session: Session
+
+    @property
+    def is_closed(self) -> bool:
+        """Closed for good."""
+        return self._session.is_closed
+
+    @property
+    def is_reconnecting(self) -> bool:
+        """Disconnected, and trying to change that."""
+        return self._session.is_reconnecting
+
+    @property
+    def is_connected(self) -> bool:
+        """Connected, draining or not."""
+        return self._session.is_connected
+
+    @property
+    def is_connecting(self) -> bool:
+        """A connection is being set up."""
+        return self._session.is_connecting
+
+    @property
+    def is_draining(self) -> bool:
+        """:meth:`Client.drain` is under way."""
+        return self._session.closing.drains and not self.is_closed
+
+    @property
+    def is_draining_pubs(self) -> bool:
+        """The subscriptions are drained; publishing isn't possible any more."""
+        return self._session.is_draining_pubs
 
     @property
     def connected_url(self) -> Optional[ParseResult]:
         """URL of the server connected to; ``None`` while there is none."""
-        if self._current_server and self.is_connected:
-            return self._current_server.uri
+        if self._session.pool.current and self.is_connected:
+            return self._session.pool.current.uri
         return None
 
     @property
     def servers(self) -> list[ParseResult]:
         """URLs of the pool."""
-        return [server.uri for server in self._server_pool]
+        return [server.uri for server in self._session.pool.servers]
 
     @property
     def discovered_servers(self) -> list[ParseResult]:
         """URLs of the pool that the cluster has told of."""
-        return [server.uri for server in self._server_pool if server.discovered]
+        return [server.uri for server in self._session.pool.servers if server.discovered]
 
     @property
     def server_pool(self) -> list[Server]:
         """A copy of the pool."""
-        return [Server(uri=srv.uri, reconnects=srv.reconnects) for srv in self._server_pool]
+        return self._session.pool.snapshot()
 
     def set_server_pool(self, servers: list[str]) -> None:
         """Replaces the pool; used from the next reconnect attempt on.
@@ -48,31 +87,15 @@ class ClientState(Connecting):
         """
         if self.is_closed:
             raise self._core.closed_error()
-        old = {server.uri.netloc: server for server in reversed(self._server_pool)}
-        pool: list[Srv] = []
-        for url in servers:
-            server = Srv(parse_server_uri(url))
-            known = old.get(server.uri.netloc)
-            if known is not None:
-                server.reconnects = known.reconnects
-                server.did_connect = known.did_connect
-                server.last_attempt = known.last_attempt
-                server.tls_name = known.tls_name
-                server.secured = known.secured
-            pool.append(server)
-        self._server_pool = pool
-        current = self._current_server
-        if current is not None and pool:
-            same = (server for server in pool if server.uri.netloc == current.uri.netloc)
-            # Amid a handshake another server's credentials would be sent.
-            self._current_server = next(same, current if self.is_connecting else pool[0])
+        self._session.pool.replace(servers, amid_handshake=self.is_connecting)
 
     @property
     def stats(self) -> dict[str, int]:
         """Counters: ``in_msgs``, ``out_msgs``, ``in_bytes``, ``out_bytes`` (payload bytes),
         ``reconnects``, ``errors_received``. One dict, brought up to date on each access."""
-        self._stats.add(self._core.counters())
-        return self._stats.counters
+        stats = self._session.stats
+        stats.add(self._core.counters())
+        return stats.counters
 
     @property
     def max_payload(self) -> int:
@@ -82,17 +105,17 @@ class ClientState(Connecting):
     @property
     def client_id(self) -> Optional[int]:
         """The server's number for this connection."""
-        return self._server_info.get("client_id")
+        return self._session.server_info.get("client_id")
 
     @property
     def client_ip(self) -> Optional[str]:
         """Our address as the server sees it."""
-        return self._server_info.get("client_ip")
+        return self._session.server_info.get("client_ip")
 
     @property
     def last_error(self) -> Optional[Exception]:
         """The last error of the connection."""
-        return self._err
+        return self._session.last_error
 
     @property
     def pending_data_size(self) -> int:
@@ -102,9 +125,9 @@ class ClientState(Connecting):
     @property
     def connected_server_version(self) -> ServerVersion:
         """Version of the server connected to; ``0.0.0-unknown`` before the first."""
-        server = self._current_server
+        server = self._session.pool.current
         # `set_server_pool` replaces what is known of the server, the connection stays.
-        version = server and (server.server_version or self._server_info.get("version"))
+        version = server and (server.server_version or self._session.server_info.get("version"))
         return ServerVersion(version or "0.0.0-unknown")
 
     @property
