@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, Optional, Union
 from nats import errors
 from nats._core import Connection, SubscriptionCore
 
-from ._limits import whole
+from ._limits import message_limit, whole
 from ._options import ConnectOptions
 from ._servers import parse_server_uri
 from ._unconnected import Unconnected
@@ -188,6 +188,38 @@ class SubscriptionPrivates:
     _core: SubscriptionCore
 
     _jsi = _owned("_observer")
+
+    @property
+    def _received(self) -> int:
+        return self._core.received
+
+    @_received.setter
+    def _received(self, value: int) -> None:
+        self._core.received = value
+
+    @property
+    def _max_msgs(self) -> int:
+        return self._core.max_msgs
+
+    @_max_msgs.setter
+    def _max_msgs(self, value: int) -> None:
+        self._core.max_msgs = message_limit(value)
+
+    @property
+    def _pending_msgs_limit(self) -> int:
+        return self._core.msgs_limit
+
+    @_pending_msgs_limit.setter
+    def _pending_msgs_limit(self, value: int) -> None:
+        self._core.msgs_limit = whole(value)
+
+    @property
+    def _pending_bytes_limit(self) -> int:
+        return self._core.bytes_limit
+
+    @_pending_bytes_limit.setter
+    def _pending_bytes_limit(self, value: int) -> None:
+        self._core.bytes_limit = whole(value)
 
     @property
     def _pending_queue(self) -> PendingQueue:

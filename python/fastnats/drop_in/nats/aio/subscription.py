@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import types
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, cast
 
 from nats import errors
@@ -14,10 +13,11 @@ from nats._core import SubscriptionCore
 from nats.aio.msg import Msg
 
 from ._compat import SubscriptionPrivates
-from ._limits import MOST_MESSAGES, whole
+from ._handler import handle_messages
+from ._iterator import MessageIterator
+from ._limits import message_limit, whole
 from ._status import CLOSED
 from ._unconnected import Unconnected, UnconnectedSubscription
-from ._waits import is_being_cancelled
 
 if TYPE_CHECKING:
     from ._subscriptions import SubscriptionObserver
@@ -77,14 +77,14 @@ class Subscription(SubscriptionPrivates):
         else:
             self._core = SubscriptionCore(conn._core, id, *limits, self._is_request_mux, future)
         # A future takes one message, and the server is to know that.
-        self._max_msgs = max_msgs if future is None else 1
+        self._core.max_msgs = message_limit(max_msgs if future is None else 1)
         # What had been received when the server last began to count; `None` before it did.
         self._counted_from: Optional[int] = None
         self._is_count_uncertain = False
         self._wait_for_msgs_task: Optional[asyncio.Task[None]] = None
         self._ending: Optional[asyncio.Task[None]] = None
         self._draining = False
-        self._message_iterator: Optional[_SubscriptionMessageIterator] = None
+        self._message_iterator: Optional[MessageIterator] = None
         # Set by a layer above on subscriptions of its own.
         self._observer: Optional[SubscriptionObserver] = None
 
@@ -125,39 +125,6 @@ class Subscription(SubscriptionPrivates):
     def delivered(self) -> int:
         """Messages received so far, those dropped over a pending limit included."""
         return CallableInt(self._core.received)
-
-    @property
-    def _received(self) -> int:
-        return self._core.received
-
-    @_received.setter
-    def _received(self, value: int) -> None:
-        self._core.received = value
-
-    @property
-    def _max_msgs(self) -> int:
-        return self._core.max_msgs
-
-    @_max_msgs.setter
-    def _max_msgs(self, value: int) -> None:
-        limit = max(whole(value), 0)
-        self._core.max_msgs = limit if limit <= MOST_MESSAGES else 0
-
-    @property
-    def _pending_msgs_limit(self) -> int:
-        return self._core.msgs_limit
-
-    @_pending_msgs_limit.setter
-    def _pending_msgs_limit(self, value: int) -> None:
-        self._core.msgs_limit = whole(value)
-
-    @property
-    def _pending_bytes_limit(self) -> int:
-        return self._core.bytes_limit
-
-    @_pending_bytes_limit.setter
-    def _pending_bytes_limit(self, value: int) -> None:
-        self._core.bytes_limit = whole(value)
 
     async def next_msg(self, timeout: Optional[float] = 1.0) -> Msg:
         """Waits for the next message.
@@ -234,11 +201,10 @@ class Subscription(SubscriptionPrivates):
             if not _is_coroutine_function(self._cb):
                 raise errors.Error("nats: must use coroutine for subscriptions")
             if not self._is_request_mux:
-                self._wait_for_msgs_task = asyncio.get_running_loop().create_task(
-                    self._wait_for_msgs()
-                )
+                loop = asyncio.get_running_loop()
+                self._wait_for_msgs_task = loop.create_task(handle_messages(self))
         elif not self._future:
-            self._message_iterator = _SubscriptionMessageIterator(self)
+            self._message_iterator = MessageIterator(self)
 
     async def drain(self) -> None:
         """Ends interest in the subject; returns when every message received is handled.
@@ -343,7 +309,7 @@ class Subscription(SubscriptionPrivates):
         if self._closed:
             raise errors.BadSubscriptionError
         self._conn._session.native().check_loop()
-        self._max_msgs = limit
+        self._core.max_msgs = message_limit(limit)
         if limit == 0 or (self._core.received >= limit and self._core.pending_msgs == 0):
             self._closed = True
             self._end()
@@ -375,7 +341,7 @@ class Subscription(SubscriptionPrivates):
         # The connection before may still have messages for us that nobody has counted.
         self._is_count_uncertain = self._counted_from is not None
         self._counted_from = self._core.received
-        return max(self._max_msgs - self._counted_from, 0)
+        return max(self._core.max_msgs - self._counted_from, 0)
 
     def _is_limit_reached(self) -> bool:
         """Whether all messages up to the auto-unsubscribe limit have come."""
@@ -406,97 +372,9 @@ class Subscription(SubscriptionPrivates):
         if self._observer is not None:
             self._observer.retire()
 
-    async def _wait_for_msgs(self) -> None:
-        """Runs the handler for one message after the other."""
-        core = self._core
-        run = core.run_handler
-        report = self._conn._session.callbacks.report
-        cb = self._cb
-        assert cb is not None
-        try:
-            while True:
-                try:
-                    suspended = run(cb)
-                    if suspended is not None:
-                        await _finish(*suspended)
-                        continue
-                except asyncio.CancelledError as cancelled:
-                    if core.stopped or is_being_cancelled():
-                        break
-                    # Passed on, it would end the subscription without anybody knowing.
-                    error = errors.Error("nats: what a handler waited for was cancelled")
-                    error.__cause__ = cancelled
-                    await report(error)
-                    continue
-                except Exception as error:
-                    await report(error)
-                    continue
-                try:
-                    if core.stopped or self._is_complete():
-                        break
-                    await self._ready()
-                except Exception as error:
-                    # By a signal handler: nobody would know that the subscription has ended.
-                    await report(error)
-        except asyncio.CancelledError:
-            pass
-        finally:
-            core.handled()
-            if self._is_complete() and not core.stopped:
-                self._forget()
-
-
-@types.coroutine
-def _finish(handler: Any, waits_for: Any) -> Generator[Any, Any, None]:
-    """Awaits a handler that the core has run up to its first suspension; `waits_for` is `None`
-    where the core left an unusual awaitable alone."""
-    if waits_for is not None or inspect.iscoroutine(handler):
-        while True:
-            try:
-                yield waits_for
-            except BaseException as error:
-                try:
-                    waits_for = handler.throw(error)
-                except StopIteration:
-                    return
-            else:
-                break
-    yield from handler.__await__()
-
 
 def _current_task() -> Optional[asyncio.Task[Any]]:
     try:
         return asyncio.current_task()
     except RuntimeError:
         return None
-
-
-class _SubscriptionMessageIterator:
-    def __init__(self, sub: Subscription) -> None:
-        self._sub = sub
-        self._core = sub._core
-
-    def __call__(self) -> _SubscriptionMessageIterator:
-        """`sub.messages()` beside `sub.messages`, see `nats._compat`."""
-        return self
-
-    def __aiter__(self) -> _SubscriptionMessageIterator:
-        return self
-
-    async def __anext__(self) -> Msg:
-        msg: Msg | None = self._core.pop()
-        if msg is None:
-            return await self._wait()
-        return msg
-
-    async def _wait(self) -> Msg:
-        core = self._core
-        sub = self._sub
-        while True:
-            if core.pending_msgs == 0 and (core.stopped or sub._is_complete()):
-                sub._check_not_given_up()
-                raise StopAsyncIteration
-            await sub._ready()
-            msg: Msg | None = core.pop()
-            if msg is not None:
-                return msg

@@ -83,7 +83,7 @@ class PushSubscription(Subscription):
 
     @delivered.setter
     def delivered(self, value: int) -> None:
-        self._sub._received = value
+        self._sub._core.received = value
 
     @property
     def messages(self) -> AsyncIterator[Msg]:
