@@ -18,18 +18,18 @@ _T = TypeVar("_T")
 _PIECE = 128 * 1024
 
 
-def _callback(attribute: str) -> Any:
+def _callback(attribute: str, doc: str) -> Any:
     """A property for a callback, with the check that `connect()` makes."""
 
-    def get(client: Any) -> Any:
-        return getattr(client, attribute)
+    def get(self: Any) -> Any:
+        return getattr(self, attribute)
 
-    def set(client: Any, callback: Any) -> None:
+    def set(self: Any, callback: Any) -> None:
         if callback and not inspect.iscoroutinefunction(callback):
             raise InvalidCallbackTypeError
-        setattr(client, attribute, callback)
+        setattr(self, attribute, callback)
 
-    return property(get, set)
+    return property(get, set, doc=doc)
 
 
 class CallableInt(int):
@@ -73,11 +73,13 @@ class AckTexts:
 class AssignableCallbacks:
     """Lets the client's callbacks be assigned after `connect()`, as `nc.error_cb = …`."""
 
-    error_cb = _callback("_error_cb")
-    disconnected_cb = _callback("_disconnected_cb")
-    reconnected_cb = _callback("_reconnected_cb")
-    closed_cb = _callback("_closed_cb")
-    discovered_server_cb = _callback("_discovered_server_cb")
+    error_cb = _callback("_error_cb", "Gets errors that no call could raise.")
+    disconnected_cb = _callback("_disconnected_cb", "The connection was lost or closed.")
+    reconnected_cb = _callback("_reconnected_cb", "Connected again, subscriptions included.")
+    closed_cb = _callback("_closed_cb", "The client is closed for good.")
+    discovered_server_cb = _callback(
+        "_discovered_server_cb", "The cluster has told of new servers."
+    )
 
 
 class ReadableResult:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from nats._core import Connection
 
-from .msg import MSG_INIT, Msg
+from .msg import _MSG_INIT, Msg
 
 if TYPE_CHECKING:
     from ._session import Session
@@ -34,7 +34,7 @@ class MessageClass:
         else:
             native = (
                 issubclass(cls, Msg)
-                and getattr(cls, "__init__", None) is MSG_INIT
+                and getattr(cls, "__init__", None) is _MSG_INIT
                 and cls.__new__ is Msg.__new__
             )
             core.set_message_class(cls, native)

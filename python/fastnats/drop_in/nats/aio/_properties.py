@@ -82,6 +82,7 @@ class ClientProperties:
 
         Servers that stay keep their attempt counts.
 
+        :param servers: URLs, as ``connect()`` takes them.
         :raises nats.errors.ConnectionClosedError: the client is closed.
         :raises nats.errors.Error: a URL can't be used; the pool stays as it was.
         """
@@ -132,7 +133,11 @@ class ClientProperties:
 
     @property
     def ssl_context(self) -> ssl.SSLContext:
-        """The TLS context of this client, a default one if none was given."""
+        """The TLS context of this client, a default one if none was given.
+
+        :raises nats.errors.Error: the option ``tls`` is there, and ``None``.
+        :raises OSError: the CA bundle that was given can't be read any more.
+        """
         tls = self.options["tls"] if "tls" in self.options else ssl.create_default_context()
         if tls is None:
             raise errors.Error("nats: no ssl context provided")

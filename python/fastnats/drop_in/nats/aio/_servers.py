@@ -86,14 +86,17 @@ class ServerVersion:
 
     @property
     def major(self) -> int:
+        """Changes where the server isn't compatible any more."""
         return int(self._part("major"))
 
     @property
     def minor(self) -> int:
+        """Changes with new features."""
         return int(self._part("minor"))
 
     @property
     def patch(self) -> int:
+        """Changes with corrections."""
         return int(self._part("patch"))
 
     @property

@@ -196,6 +196,8 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         :param pending_size: bytes of output that may wait: while connected, publishers wait
             above it; while disconnected, they fail.
         :param flush_timeout: seconds a publisher waits for room before ``error_cb`` is told.
+        :param ws_connection_headers: HTTP headers of the request for a WebSocket, a list of values
+            by each name.
         :param reconnect_to_server_handler: chooses the server of each reconnect attempt.
         :param skip_subject_validation: don't check subjects; a caller can then inject
             protocol lines.
@@ -279,6 +281,7 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
     ) -> Msg:
         """Publishes a request and waits for the first answer.
 
+        :param payload: any bytes-like object.
         :param timeout: seconds; ``None`` waits forever.
         :param old_style: use a subscription per request instead of a shared inbox; takes no
             headers.

@@ -99,7 +99,8 @@ class Msg(Message):
     async def respond(self, data: bytes) -> None:
         """Publishes ``data`` to the reply subject, with the headers of this message.
 
-        :raises nats.errors.Error: there is no reply subject, or no client to send with.
+        :raises nats.errors.Error: there is no reply subject (``NoReplySubjectError``, also a
+            :class:`ValueError`), or no client to send with.
         """
         if not self.reply:
             raise NoReplySubjectError("no reply subject available")
@@ -143,7 +144,10 @@ class Msg(Message):
             await self._finish(sent, payload)
 
     async def in_progress(self) -> None:
-        """Tells the server that the message is still being worked on; may be repeated."""
+        """Tells the server that the message is still being worked on; may be repeated.
+
+        :raises nats.errors.NotJSMessageError: the message has no reply subject.
+        """
         if self.reply is None or self.reply == "":
             raise NotJSMessageError
         await self._client.publish(self.reply, Msg.Ack.Progress)
@@ -263,4 +267,4 @@ _uncover_native_attributes()
 _NATIVE_FIELDS = tuple(native.name for native in fields(Msg))
 
 # The constructor that the core may skip for received messages.
-MSG_INIT: Any = Msg.__init__
+_MSG_INIT: Any = Msg.__init__

@@ -212,6 +212,8 @@ class Subscription(SubscriptionPrivates):
         Called in the subscription's own handler it returns before: the messages that have come
         by then are handled after this one.
 
+        :raises nats.errors.ConnectionClosedError: the client is closed.
+        :raises nats.errors.ConnectionDrainingError: the client drains, and this subscription too.
         :raises nats.errors.BadSubscriptionError: the subscription has ended already.
         :raises nats.errors.FlushTimeoutError: the server doesn't answer. The subscription ends
             when what has come is handled.
@@ -300,6 +302,8 @@ class Subscription(SubscriptionPrivates):
         """Ends interest in the subject, at once or after ``limit`` messages in total.
 
         :param limit: messages counted from the start of the subscription; 0 for at once.
+        :raises nats.errors.ConnectionClosedError: the client is closed.
+        :raises nats.errors.ConnectionDrainingError: the client drains, and this subscription too.
         :raises nats.errors.BadSubscriptionError: the subscription has ended already.
         """
         if self._conn.is_closed:
