@@ -169,7 +169,7 @@ class Closing:
         core, link = session.client._core, session.link
         if was_connected and not session.is_draining_pubs:
             session.subscriptions.leave_consumers()
-        session.end()
+        session.mark_closed()
         session.events.stop()
         is_abroad = session.is_abroad()
         if isinstance(core, Connection) and not is_abroad:
@@ -184,7 +184,7 @@ class Closing:
                 await self._write_pending()
         finally:
             # An attempt to connect may have taken another step meanwhile.
-            session.end()
+            session.mark_closed()
             # Also when close() is cancelled: nobody could close what it leaves.
             self._tear_down(for_good=calls_back)
         if link is not None:

@@ -85,7 +85,7 @@ class Requests:
         finally:
             task.cancel()
 
-    def native(self) -> Optional[Connection]:
+    def direct_core(self) -> Optional[Connection]:
         """The core, if requests may be made straight through it: not where an application has
         put methods of its own in the place of ours, nor before the first request."""
         client = self._client

@@ -171,7 +171,7 @@ class Session:
         """The subscriptions are drained."""
         self._enter(DRAINING_PUBS)
 
-    def end(self) -> None:
+    def mark_closed(self) -> None:
         """The client is closed."""
         self._enter(CLOSED)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 from nats._core import Connection
@@ -53,8 +53,8 @@ class Subscriptions:
         self.by_sid: dict[int, Subscription] = {}
         self.last_sid = 0
 
-    def __iter__(self) -> Any:
-        """A copy: whatever is done with one may end others."""
+    def __iter__(self) -> Iterator[Subscription]:
+        """Goes over a copy: whatever is done with one may end others."""
         return iter(list(self.by_sid.values()))
 
     def new_sid(self) -> int:

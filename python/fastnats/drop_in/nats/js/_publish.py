@@ -74,7 +74,7 @@ class Publisher(JetStreamManager):
         if stream is not None or msg_ttl is not None:
             headers = _expecting(headers, stream, msg_ttl)
         nc = self._nc
-        core = nc._requests.native()
+        core = nc._requests.direct_core()
         if core is None:
             try:
                 msg = await nc.request(subject, payload, timeout=timeout, headers=headers)
@@ -115,7 +115,7 @@ class Publisher(JetStreamManager):
         if stream is not None or msg_ttl is not None:
             headers = _expecting(headers, stream, msg_ttl)
         nc = self._nc
-        core = nc._requests.native()
+        core = nc._requests.direct_core()
         if core is None:
             return await self._publish_async_openly(subject, payload, wait_stall, headers)
         window = self._window

@@ -197,7 +197,7 @@ class PullSubscription:
                     fetch.expect(await self._may_be_served(value))
                     self._check_open()
                 elif kind == "refused":
-                    self._refuse(value)
+                    self._raise_status(value)
                 else:
                     error = FetchTimeoutError() if value else errors.TimeoutError()
                     raise concerning(error, self._about())
@@ -225,7 +225,7 @@ class PullSubscription:
         self._is_known = True
         return True
 
-    def _refuse(self, msg: Msg) -> NoReturn:
+    def _raise_status(self, msg: Msg) -> NoReturn:
         """Raises what the server's word about a pull request tells."""
         try:
             APIError.from_msg(msg)

@@ -171,7 +171,7 @@ class KeyValue:
 
     async def _get(self, key: str, revision: Optional[int] = None) -> KeyValue.Entry:
         subject = f"{self._pre}{key}"
-        if not revision and self._js._nc._requests.native() is not None:
+        if not revision and self._js._nc._requests.direct_core() is not None:
             found = await self._get_latest(key, subject)
             if isinstance(found, KeyValue.Entry):
                 return found
