@@ -18,6 +18,27 @@ STATS_RESPONSE_TYPE = "io.nats.micro.v1.stats_response"
 _new_dict = cast("Callable[[], dict[str, Any]]", dict)
 _new_list = cast("Callable[[], list[Any]]", list)
 
+# Names that objects and their JSON have in common.
+_IDENTITY = ("id", "name", "version")
+_ENDPOINT = ("name", "subject", "queue_group")
+_STATISTICS = (
+    "num_requests",
+    "num_errors",
+    "last_error",
+    "processing_time",
+    "average_processing_time",
+)
+
+
+def _values(answer: object, *names: str) -> dict[str, Any]:
+    """Attributes as a JSON object, in this order."""
+    return {name: getattr(answer, name) for name in names}
+
+
+def _required(data: dict[str, Any], *names: str) -> dict[str, Any]:
+    """:raises KeyError: one of the names is missing."""
+    return {name: data[name] for name in names}
+
 
 def _parse_time(text: str) -> datetime:
     """A time as services write it; those in Go with nanoseconds, or no fraction at all.
@@ -65,30 +86,13 @@ class EndpointStats:
 
         :raises KeyError: something is missing that isn't optional.
         """
-        return cls(
-            name=data["name"],
-            subject=data["subject"],
-            queue_group=data["queue_group"],
-            num_requests=data["num_requests"],
-            num_errors=data["num_errors"],
-            last_error=data["last_error"],
-            processing_time=data["processing_time"],
-            average_processing_time=data["average_processing_time"],
-            data=data.get("data"),
-        )
+        return cls(**_required(data, *_ENDPOINT, *_STATISTICS), data=data.get("data"))
 
     def to_dict(self) -> dict[str, Any]:
         """The statistics as a JSON object."""
         return {
-            "name": self.name,
-            "subject": self.subject,
-            "queue_group": self.queue_group,
-            "num_requests": self.num_requests,
-            "num_errors": self.num_errors,
+            **_values(self, *_ENDPOINT, *_STATISTICS, "data"),
             "last_error": self.last_error or "",
-            "processing_time": self.processing_time,
-            "average_processing_time": self.average_processing_time,
-            "data": self.data,
         }
 
 
@@ -114,21 +118,11 @@ class EndpointInfo:
 
         :raises KeyError: something is missing.
         """
-        return cls(
-            name=data["name"],
-            subject=data["subject"],
-            queue_group=data["queue_group"],
-            metadata=data["metadata"],
-        )
+        return cls(**_required(data, *_ENDPOINT, "metadata"))
 
     def to_dict(self) -> dict[str, Any]:
         """The information as a JSON object."""
-        return {
-            "name": self.name,
-            "subject": self.subject,
-            "queue_group": self.queue_group,
-            "metadata": self.metadata,
-        }
+        return _values(self, *_ENDPOINT, "metadata")
 
 
 class ServiceIdentity(Protocol):
@@ -156,22 +150,11 @@ class ServicePing(ServiceIdentity):
 
         :raises KeyError: something is missing that isn't optional.
         """
-        return cls(
-            id=data["id"],
-            name=data["name"],
-            version=data["version"],
-            metadata=data.get("metadata", {}),
-        )
+        return cls(**_required(data, *_IDENTITY), metadata=data.get("metadata", {}))
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as a JSON object."""
-        return {
-            "type": self.type,
-            "id": self.id,
-            "name": self.name,
-            "version": self.version,
-            "metadata": self.metadata,
-        }
+        return _values(self, "type", *_IDENTITY, "metadata")
 
 
 @dataclass
@@ -207,24 +190,18 @@ class ServiceStats(ServiceIdentity):
         :raises ValueError: the time isn't well formed.
         """
         return cls(
-            id=data["id"],
-            name=data["name"],
-            version=data["version"],
+            **_required(data, *_IDENTITY, "metadata"),
             started=_parse_time(data["started"]),
             endpoints=[EndpointStats.from_dict(endpoint) for endpoint in data["endpoints"]],
-            metadata=data["metadata"],
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as a JSON object, with the time in milliseconds."""
+        answer = _values(self, "type", "name", "id", "version", "started", "endpoints", "metadata")
         return {
-            "type": self.type,
-            "name": self.name,
-            "id": self.id,
-            "version": self.version,
+            **answer,
             "started": self.started.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
             "endpoints": [endpoint.to_dict() for endpoint in self.endpoints],
-            "metadata": self.metadata,
         }
 
 
@@ -260,24 +237,17 @@ class ServiceInfo:
         :raises KeyError: something is missing that isn't optional.
         """
         return cls(
-            id=data["id"],
-            name=data["name"],
-            version=data["version"],
+            **_required(data, *_IDENTITY, "metadata"),
             description=data.get("description"),
             endpoints=[EndpointInfo.from_dict(endpoint) for endpoint in data["endpoints"]],
-            metadata=data["metadata"],
             type=data.get("type", INFO_RESPONSE_TYPE),
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The answer as a JSON object."""
         return {
-            "type": self.type,
-            "id": self.id,
-            "name": self.name,
-            "version": self.version,
+            **_values(self, "type", *_IDENTITY, "description", "endpoints", "metadata"),
             # The schema wants a string, and strictly typed clients refuse null.
             "description": self.description or "",
             "endpoints": [endpoint.to_dict() for endpoint in self.endpoints],
-            "metadata": self.metadata,
         }

@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from asyncio import Event
-from dataclasses import replace
 from datetime import datetime, timezone
 from enum import Enum
 from types import TracebackType
 
 # The bases of the class are nats-py's.
-from typing import Any, AsyncContextManager, Optional, overload  # noqa: UP035
+from typing import Any, AsyncContextManager, Optional  # noqa: UP035
 
 from nats import errors
 from nats.aio.client import Client
@@ -30,7 +29,7 @@ from ._config import (
 )
 from ._drain import drain_all
 from ._endpoint import DEFAULT_QUEUE_GROUP, Endpoint
-from ._group import EndpointManager, Group, GroupManager
+from ._group import EndpointManager, EndpointParent, Group, GroupManager
 from ._schema import (
     INFO_RESPONSE_TYPE,
     PING_RESPONSE_TYPE,
@@ -119,7 +118,7 @@ async def _respond(msg: Msg, answer: dict[str, Any]) -> None:
     await msg.respond(data=json.dumps(answer).encode())
 
 
-class Service(AsyncContextManager["Service"]):
+class Service(EndpointParent, AsyncContextManager["Service"]):
     """One instance of a service; made by :func:`nats.micro.add_service`.
 
     ::
@@ -174,48 +173,13 @@ class Service(AsyncContextManager["Service"]):
         self._started = _now()
         await self._client.flush()
 
-    @overload
-    async def add_endpoint(self, config: EndpointConfig) -> None: ...
-
-    @overload
-    async def add_endpoint(
-        self,
-        *,
-        name: str,
-        handler: Handler,
-        queue_group: Optional[str] = None,
-        subject: Optional[str] = None,
-        metadata: Optional[dict[str, str]] = None,
-    ) -> None: ...
-
-    async def add_endpoint(self, config: Optional[EndpointConfig] = None, **kwargs: Any) -> None:
-        """Adds an endpoint, which takes requests from now on.
-
-        :param config: what the endpoint is made from.
-        :param kwargs: fields of :class:`EndpointConfig`, instead of ``config`` or over it.
-        :raises ValueError: a value isn't well formed.
-        :raises nats.errors.Error: as :meth:`nats.aio.client.Client.subscribe`.
-        """
-        config = EndpointConfig(**kwargs) if config is None else replace(config, **kwargs)
-        config = replace(config, queue_group=config.queue_group or self._queue_group)
+    async def _start_endpoint(self, config: EndpointConfig) -> None:
         endpoint = Endpoint(self, config)
         await endpoint._start()
         self._endpoints.append(endpoint)
 
-    @overload
-    def add_group(self, *, name: str, queue_group: Optional[str] = None) -> Group: ...
-
-    @overload
-    def add_group(self, config: GroupConfig) -> Group: ...
-
-    def add_group(self, config: Optional[GroupConfig] = None, **kwargs: Any) -> Group:
-        """Makes a group of endpoints whose subjects begin with its name.
-
-        :param config: what the group is made from.
-        :param kwargs: fields of :class:`GroupConfig`, instead of ``config`` or over it.
-        """
-        config = GroupConfig(**kwargs) if config is None else replace(config, **kwargs)
-        return Group(self, replace(config, queue_group=config.queue_group or self._queue_group))
+    def _make_group(self, config: GroupConfig) -> Group:
+        return Group(self, config)
 
     def stats(self) -> ServiceStats:
         """The statistics of all endpoints, as STATS tells them.
