@@ -134,7 +134,10 @@ class Cluster(Startable):
                 time.sleep(_POLL_INTERVAL)
 
     async def await_ready(self, timeout: float | None = None) -> None:
-        """``wait_ready`` without blocking the event loop."""
+        """``wait_ready`` without blocking the event loop.
+
+        :param timeout: seconds, as for ``wait_ready``.
+        """
         await run_blocking(lambda: self.wait_ready(timeout))
 
     def _start(self) -> None:

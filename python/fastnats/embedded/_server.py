@@ -99,8 +99,6 @@ class Server(Startable):
         state = "running" if self.running else "stopped"
         return f"<fastnats.embedded.Server {self.host}:{self.port} {state}>"
 
-    # What it is.
-
     @property
     def port(self) -> int:
         """The port for clients; 0 before the first start unless one was asked for."""
@@ -161,8 +159,6 @@ class Server(Startable):
         except FileNotFoundError:
             return self._last_log
 
-    # Start and stop.
-
     def start(self) -> Self:
         """Starts the server and waits until it accepts clients. A running server is left alone.
 
@@ -211,6 +207,7 @@ class Server(Startable):
     def restart(self, timeout: float = 10.0) -> None:
         """``shutdown`` and ``start``: a new process with the same port, files and settings.
 
+        :param timeout: seconds after which the server is killed.
         :raises ServerStartError: as for ``start``.
         """
         with self._lock:
@@ -229,7 +226,10 @@ class Server(Startable):
         return self._process.wait(timeout)
 
     async def ashutdown(self, timeout: float = 10.0) -> None:
-        """``shutdown`` without blocking the event loop."""
+        """``shutdown`` without blocking the event loop.
+
+        :param timeout: seconds, as for ``shutdown``.
+        """
         await run_blocking(lambda: self.shutdown(timeout))
 
     async def akill(self) -> None:
@@ -237,20 +237,25 @@ class Server(Startable):
         await run_blocking(self.kill)
 
     async def arestart(self, timeout: float = 10.0) -> None:
-        """``restart`` without blocking the event loop."""
+        """``restart`` without blocking the event loop.
+
+        :param timeout: seconds, as for ``restart``.
+        """
         await run_blocking(lambda: self.restart(timeout))
 
     async def await_exit(self, timeout: float | None = None) -> int:
-        """``wait`` without blocking the event loop."""
+        """``wait`` without blocking the event loop.
+
+        :param timeout: seconds, as for ``wait``.
+        """
         return await run_blocking(lambda: self.wait(timeout))
 
-    # Signals.
-
     def signal(self, which: str | signals.Signals) -> None:
-        """Sends a signal, by number or by the name that ``nats-server --signal`` has for it.
+        """Sends a signal.
 
         ``"ldm"`` starts lame duck mode: clients are told to leave, then the server ends.
 
+        :param which: the signal, or the name that ``nats-server --signal`` has for it.
         :raises EmbeddedError: the server does not run.
         :raises ValueError: there is no signal of that name.
         """
@@ -309,8 +314,6 @@ class Server(Startable):
                 if failed or not self.running or time.monotonic() >= deadline:
                     raise EmbeddedError(f"the server did not reload its configuration\n{news}")
                 time.sleep(_POLL_INTERVAL)
-
-    # Inside.
 
     def _require_running(self) -> int:
         pid = self.pid

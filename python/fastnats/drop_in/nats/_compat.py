@@ -1,4 +1,4 @@
-"""Spellings of other documents, beside nats-py's own, for scripts written after them.
+"""Spellings that other documents have beside nats-py's own, for scripts written after those.
 
 `sub.pending_msgs()` works beside `sub.pending_msgs`, `sub.subject()` beside `sub.subject`.
 docs/differences.md lists all of them; they live here so that the rest reads like nats-py.
@@ -14,12 +14,13 @@ from .errors import Error, InvalidCallbackTypeError
 
 _T = TypeVar("_T")
 
-# Bytes that an object is read in with `async for`.
+# Bytes of a chunk that `async for` yields of an object.
 _PIECE = 128 * 1024
 
 
-def _callback(attribute: str, doc: str) -> Any:
-    """A property for a callback, with the check that `connect()` makes."""
+def _callback(name: str) -> Any:
+    """Returns a property for an option of `connect()`, with the check that `connect()` makes."""
+    attribute = f"_{name}"
 
     def get(self: Any) -> Any:
         return getattr(self, attribute)
@@ -29,11 +30,11 @@ def _callback(attribute: str, doc: str) -> Any:
             raise InvalidCallbackTypeError
         setattr(self, attribute, callback)
 
-    return property(get, set, doc=doc)
+    return property(get, set, doc=f"The option ``{name}`` of :meth:`Client.connect`.")
 
 
 class CallableInt(int):
-    """An int that gives itself when called; pickles and copies to a plain int."""
+    """An int that returns itself when called; pickles and copies to a plain int."""
 
     def __call__(self) -> int:
         return int(self)
@@ -43,7 +44,7 @@ class CallableInt(int):
 
 
 class CallableStr(str):
-    """A str that gives itself when called; pickles and copies to a plain str."""
+    """A str that returns itself when called; pickles and copies to a plain str."""
 
     __slots__ = ()
 
@@ -58,7 +59,7 @@ class CallableStr(str):
 
 
 class NoReplySubjectError(Error, ValueError):
-    """`Msg.respond` without a reply subject: nats-py's `Error`, and a `ValueError`."""
+    """`Msg.respond` without a reply subject: nats-py's `Error`, and a `ValueError` as well."""
 
 
 class AckTexts:
@@ -73,13 +74,11 @@ class AckTexts:
 class AssignableCallbacks:
     """Lets the client's callbacks be assigned after `connect()`, as `nc.error_cb = …`."""
 
-    error_cb = _callback("_error_cb", "Gets errors that no call could raise.")
-    disconnected_cb = _callback("_disconnected_cb", "The connection was lost or closed.")
-    reconnected_cb = _callback("_reconnected_cb", "Connected again, subscriptions included.")
-    closed_cb = _callback("_closed_cb", "The client is closed for good.")
-    discovered_server_cb = _callback(
-        "_discovered_server_cb", "The cluster has told of new servers."
-    )
+    error_cb = _callback("error_cb")
+    disconnected_cb = _callback("disconnected_cb")
+    reconnected_cb = _callback("reconnected_cb")
+    closed_cb = _callback("closed_cb")
+    discovered_server_cb = _callback("discovered_server_cb")
 
 
 class ReadableResult:
@@ -88,7 +87,7 @@ class ReadableResult:
     data: Optional[bytes]
 
     async def read(self) -> bytes:
-        """Returns the whole content, each time."""
+        """Returns the whole content, however often it is called."""
         return self.data or b""
 
     async def __aiter__(self) -> AsyncIterator[bytes]:

@@ -6,7 +6,7 @@ import asyncio
 
 
 def reason_of(error: BaseException) -> str:
-    """What an error says, for the middle of a sentence."""
+    """Returns what an error says, in a form that fits into a sentence."""
     text = str(error).removeprefix("nats: ")
     if not text and isinstance(error, asyncio.TimeoutError):
         return "timed out"

@@ -1,4 +1,4 @@
-"""Unique identifiers in the NUID scheme: a random prefix and a stepping sequence."""
+"""Unique identifiers (NUIDs): a random prefix and a sequence with a random step."""
 
 from __future__ import annotations
 

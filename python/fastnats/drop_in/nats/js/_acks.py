@@ -1,4 +1,4 @@
-"""What the core leaves to Python of the acknowledgements of published messages."""
+"""Acknowledgements of published messages, where the core leaves them to Python."""
 
 from __future__ import annotations
 
@@ -13,13 +13,14 @@ from ._api_requests import decode
 
 
 def parse_ack(data: bytes, status: Optional[str]) -> api.PubAck:
-    """Makes a :class:`nats.js.api.PubAck` of a reply.
+    """Returns the :class:`nats.js.api.PubAck` in a reply.
 
     Within an atomic batch (ADR-50), each message but the last is acknowledged by an empty reply:
-    it is taken in, but not stored yet, and has no sequence.
+    it has been received, but isn't stored yet and has no sequence.
 
-    :param status: the inline status of the reply's headers, if it has one.
-    :raises nats.js.errors.NoStreamResponseError: no stream listens to the subject.
+    :param data: payload of the reply.
+    :param status: status of the reply, if it has one.
+    :raises nats.js.errors.NoStreamResponseError: no stream stores the subject.
     :raises nats.js.errors.APIError: the stream refuses the message.
     """
     if status == NO_RESPONDERS_STATUS:
@@ -30,11 +31,14 @@ def parse_ack(data: bytes, status: Optional[str]) -> api.PubAck:
 
 
 def no_stream(subject: str = "the subject") -> NoStreamResponseError:
-    """Nobody has answered a message that was to be stored."""
+    """Returns the error for a published message that nobody acknowledges.
+
+    :param subject: what to call its subject.
+    """
     hint = f"does a stream store {subject}, and is JetStream enabled?"
     return concerning(NoStreamResponseError(), hint)
 
 
 def parse_ack_message(msg: Msg) -> api.PubAck:
-    """As :func:`parse_ack`, of a reply that an application's own code has passed on."""
+    """As :func:`parse_ack`, for a reply that came through the client's `request`."""
     return parse_ack(msg.data, status_of(msg.headers))

@@ -1,4 +1,4 @@
-"""What every part of a JetStream context asks the server through."""
+"""Requests to the JetStream API over a client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("nats.js.manager")
 
 
 class ApiClient:
-    """Makes requests of the JetStream API over a client."""
+    """What all managers have in common: whom to ask, and how."""
 
     def __init__(self, conn: NATS, prefix: str, timeout: float) -> None:
         self._prefix = prefix
@@ -32,9 +32,10 @@ class ApiClient:
         request: Optional[dict[str, Any]] = None,
         timeout: Optional[float] = None,
     ) -> dict[str, Any]:
-        """Makes a request of the API.
+        """Makes a request and returns the answer.
 
         :param operation: the subject without the API's prefix.
+        :param request: the JSON object to send, if any.
         :param timeout: seconds; the context's own if not given.
         """
         return await self._api_request(
@@ -51,7 +52,7 @@ class ApiClient:
     ) -> list[dict[str, Any]]:
         """Asks until the server has nothing more to list; returns its answers, the pages.
 
-        :param items: what an answer lists.
+        :param items: returns what an answer lists.
         """
         pages: list[dict[str, Any]] = []
         offset: int = (request or {}).get("offset") or 0
@@ -73,6 +74,12 @@ class ApiClient:
         req: bytes = b"",
         timeout: float = 5,
     ) -> dict[str, Any]:
+        """Makes a request and returns the answer; nats-py's name for it.
+
+        :param req_subject: the subject.
+        :param req: the payload.
+        :param timeout: seconds.
+        """
         try:
             answer = await self._request(req_subject, req, timeout)
         except NoRespondersError:

@@ -75,12 +75,12 @@ def no_jetstream(subject: str = "") -> ServiceUnavailableError:
 
 
 def asked_about(subject: str) -> str:
-    """Returns which stream and consumer a request is about, in words.
+    """Returns what the texts of errors say about the stream and the consumer of a request.
 
-    :param subject: without the API's prefix, such as `.CONSUMER.INFO.ORDERS.worker`.
+    :param subject: without the API's prefix, such as ``.CONSUMER.INFO.ORDERS.worker``.
     """
     kind, *names = subject.removeprefix(".").split(".")
-    # The verb, in two tokens for `MSG.GET` and `DURABLE.CREATE`.
+    # The verb is two tokens in `MSG.GET` and `DURABLE.CREATE`.
     names = names[2 if names[:1] in (["MSG"], ["DURABLE"]) else 1 :]
     if not names:
         return ""

@@ -1,4 +1,4 @@
-"""What a subscription asks of its consumer, and whether one that exists can be used for it."""
+"""Whether a consumer that exists fits a subscription, and creating one that doesn't exist."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from nats.js.errors import APIError, Error, NotFoundError, concerning
 if TYPE_CHECKING:
     from .manager import JetStreamManager
 
-# Somebody else has created a consumer of that name: "consumer name already in use", "consumer
+# Codes for a name that somebody else has just taken: "consumer name already in use", "consumer
 # already exists".
 _TAKEN = (10013, 10148)
-# Seconds between looks for a consumer that is taken, but not there yet.
+# Seconds between looks for a consumer whose name is taken and which isn't there yet.
 _PAUSE = 0.05
 
-# What a caller may ask for that a consumer which exists has to fulfil, as in nats.go.
+# Fields in which a consumer that exists has to fit what a caller asks for, as in nats.go.
 _BINDING_FIELDS = (
     "durable_name",
     "description",
@@ -46,14 +46,18 @@ _DEFAULTS = api.ConsumerConfig()
 async def find_or_create(
     jsm: JetStreamManager, stream: str, name: str, config: api.ConsumerConfig
 ) -> tuple[api.ConsumerInfo, bool]:
-    """Returns the consumer of a name, and whether it was there before; others may be about to
-    create it, too."""
+    """Returns the consumer of a name, and whether it was there before. Others may be creating it at
+    the same moment.
+
+    :param config: what a new one is to be like.
+    :raises nats.js.errors.APIError: as :meth:`JetStreamManager.add_consumer`.
+    """
     try:
         return await jsm.consumer_info(stream, name), True
     except NotFoundError:
         pass
     try:
-        # Never an update: the consumer would leave those who have just subscribed to it.
+        # Never an update: it would take the consumer away from those who have just subscribed.
         return await jsm._create_consumer(stream, config, action="create"), False
     except APIError as error:
         if error.err_code not in _TAKEN:
@@ -69,10 +73,11 @@ async def find_or_create(
 
 
 def check_binding(info: api.ConsumerInfo, subject: str, wanted: api.ConsumerConfig) -> None:
-    """Raises unless a consumer that exists is what is asked for.
+    """Checks that a consumer that exists is what is asked for.
 
-    :param subject: what the caller subscribes to; empty for whatever there is.
-    :param wanted: what the caller asks for besides.
+    :param subject: the subject to subscribe to; empty for any.
+    :param wanted: what else the consumer has to be like.
+    :raises nats.js.errors.Error: it isn't.
     """
     there = info.config
     if wanted.filter_subjects:
@@ -86,18 +91,18 @@ def check_binding(info: api.ConsumerInfo, subject: str, wanted: api.ConsumerConf
             )
     for field in _BINDING_FIELDS:
         value = getattr(wanted, field)
-        # The default can't be told from what is asked for.
+        # A default can't be told from a field that was left alone.
         if not value or value == getattr(_DEFAULTS, field):
             continue
         if field == "opt_start_time":
             _expect(info, field, _instant(value), _instant(there.opt_start_time))
-        # The server puts the first backoff in its place.
+        # With a backoff, the server sets `ack_wait` to the first of it.
         elif field != "ack_wait" or not wanted.backoff:
             _expect(info, field, value, getattr(there, field))
 
 
 def _instant(time: Any) -> Any:
-    """A time as the server has it: dates without a zone, and text, are in UTC, too."""
+    """Returns a time as the server has it: without a time zone, or as text, it is in UTC."""
     base = api.ConsumerConfig
     return time and base._parse_utc_iso(base._to_utc_iso(time))
 
@@ -117,7 +122,11 @@ def _expect(info: api.ConsumerInfo, field: str, wanted: Any, there: Any) -> None
 
 
 def check_push(info: api.ConsumerInfo, queue: Optional[str]) -> None:
-    """Raises unless a push subscription may use a consumer that exists."""
+    """Checks that a push subscription may use a consumer that exists.
+
+    :param queue: queue group of the subscription, if any.
+    :raises nats.js.errors.Error: it may not.
+    """
     group = info.config.deliver_group
     refusal = ""
     if not group:
@@ -138,7 +147,10 @@ def check_push(info: api.ConsumerInfo, queue: Optional[str]) -> None:
 
 
 def check_pull(info: api.ConsumerInfo) -> None:
-    """Raises unless a consumer that exists can be pulled from."""
+    """Checks that a consumer that exists can be pulled from.
+
+    :raises nats.js.errors.Error: it can't.
+    """
     if info.config.deliver_subject:
         raise Error(
             f"cannot pull from consumer {info.name!r} of stream {info.stream_name!r}: "

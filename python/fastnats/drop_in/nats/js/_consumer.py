@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 
     from .client import JetStreamContext
 
-# Seconds between looks whether all messages are acknowledged: at first, and at most.
+# Seconds between checks whether all messages are acknowledged: at first, and at most.
 _FIRST_PAUSE = 0.02
 _MAX_PAUSE = 0.25
-# Seconds after which an acknowledgement is too late where the consumer doesn't say otherwise.
+# Seconds after which an acknowledgement is too late, unless the consumer has its own limit.
 _ACK_WAIT = 30.0
 
 
 def acknowledges_itself(config: api.ConsumerConfig) -> bool:
-    """Whether nobody has to acknowledge messages one by one: with flow control as the policy
-    its answers do, and "none" needs nothing."""
+    """Whether messages need no acknowledgement by the application: with the policy "flow_control"
+    the answers to flow control acknowledge them, with "none" nothing does."""
     return config.ack_policy in (api.AckPolicy.NONE, api.AckPolicy.FLOW_CONTROL)
 
 
 def is_named(config: api.ConsumerConfig) -> bool:
-    """Whether others can look for the consumer by the name that it was given."""
+    """Whether the consumer has a name by which others can find it."""
     return bool(config.durable_name or config.name)
 
 
@@ -43,7 +43,7 @@ def is_ephemeral(config: api.ConsumerConfig) -> bool:
 async def create_ephemeral(
     js: JetStreamContext, stream: str, config: api.ConsumerConfig
 ) -> api.ConsumerInfo:
-    """Creates a consumer that is removed if the caller is cancelled before it knows its name."""
+    """Creates a consumer; removes it if the caller is cancelled before it learns the name."""
     creating = asyncio.get_running_loop().create_task(js._jsm.add_consumer(stream, config=config))
 
     def remove(created: asyncio.Task[api.ConsumerInfo]) -> None:
@@ -58,47 +58,48 @@ async def create_ephemeral(
 
 
 def remove_consumer(js: JetStreamContext, stream: str, name: str) -> None:
-    """Has the server remove a consumer, without waiting for the answer."""
+    """Asks the server to remove a consumer, and doesn't wait for the answer."""
     try:
         operation = consumer_operation("CONSUMER.DELETE", stream, name)
         room = js._nc._session.native().publish(f"{js._prefix}.{operation}", b"", "", None)
     except errors.Error:
-        # There is no connection: the server removes it after its `inactive_threshold`.
+        # Without a connection, the server removes it after its `inactive_threshold`.
         return
     if room is not None:
         room.cancel()
 
 
 class SubscriptionConsumer:
-    """The consumer of a subscription, which ends with it if it was made for it alone."""
+    """The consumer of a subscription; it ends with that if it was made for it alone."""
 
     def __init__(self, js: JetStreamContext, sub: Subscription, stream: str) -> None:
         self._js = js
         self._sub = sub
         self._stream = stream
-        # The consumer that has to be removed, if there is one.
+        # The name of the consumer that has to be removed, if there is one.
         self._ephemeral: Optional[str] = None
         self._awaits_acks = False
         self._retiring: Optional[asyncio.Task[None]] = None
 
     def own(self, name: str, awaits_acks: bool) -> None:
-        """From now on an ephemeral consumer belongs to the subscription.
+        """Makes an ephemeral consumer end with the subscription.
 
+        :param name: of the consumer.
         :param awaits_acks: the application acknowledges messages, perhaps long after it has
-            taken them.
+            received them.
         """
         self._ephemeral = name
         self._awaits_acks = awaits_acks
 
     def remove(self) -> None:
-        """Has the server remove the consumer at once, if it is the subscription's own."""
+        """Asks the server to remove the consumer, if it is the subscription's own."""
         name, self._ephemeral = self._ephemeral, None
         if name is not None:
             remove_consumer(self._js, self._stream, name)
 
     def retire(self) -> None:
-        """Has the server remove the consumer when the messages that have come are acknowledged:
-        for one that is gone, acknowledgements count for nothing."""
+        """Removes the consumer once all messages that have arrived are acknowledged: without the
+        consumer, acknowledgements would be in vain."""
         self.stop()
         if not self._awaits_acks:
             self.remove()
@@ -107,8 +108,8 @@ class SubscriptionConsumer:
                 loop = asyncio.get_running_loop()
                 self._retiring = loop.create_task(self._remove_when_acknowledged())
                 self._retiring.add_done_callback(self._forget)
-            # Until then, who closes the client has to find what is left to be removed; another
-            # connection doesn't subscribe again.
+            # Until then the client has to know of it, to remove the consumer when it closes.
+            # Another connection doesn't subscribe again.
             self._sub._draining = True
             self._sub._conn._session.subscriptions.add(self._sub)
 
@@ -125,11 +126,11 @@ class SubscriptionConsumer:
             try:
                 info = await self._js._jsm.consumer_info(self._stream, self._ephemeral)
             except errors.Error:
-                # It is gone, or nobody answers: the server removes it after a while.
+                # The consumer is gone, or nobody answers: then the server removes it after a while.
                 return
             if deadline is None:
                 deadline = loop.time() + (info.config.ack_wait or _ACK_WAIT)
-            # What was delivered after the end of the subscription isn't here to be acknowledged.
+            # Messages that were delivered after the end of the subscription never arrived here.
             missed = (info.delivered.consumer_seq if info.delivered else 0) - core.consumer_seq
             if (info.num_ack_pending or 0) <= missed or loop.time() >= deadline:
                 self.remove()
@@ -138,16 +139,17 @@ class SubscriptionConsumer:
             pause = min(2 * pause, _MAX_PAUSE)
 
     def stop(self) -> None:
-        """Ends what goes on beside the subscription."""
+        """Ends the tasks that run beside the subscription."""
 
     async def process_notice(self, report: Any) -> None:
         """The core has found that deliveries are missing; it watches push consumers only."""
 
     def reconnected(self) -> None:
-        """The client has another connection, perhaps to a server that knows nothing."""
+        """Called when the client has another connection."""
 
     def fail_violation(self, violation: Violation, error: Callable[[], Exception]) -> None:
-        """The server has refused something, perhaps what the subscription needs.
+        """Called when the server has refused something that the subscription may need.
 
-        :param error: makes the exception that says so.
+        :param violation: what it has refused.
+        :param error: makes the exception.
         """

@@ -21,7 +21,12 @@ class ConsumerManager(ApiClient):
     async def consumer_info(
         self, stream: str, consumer: str, timeout: Optional[float] = None
     ) -> api.ConsumerInfo:
-        """Returns configuration and state of a consumer."""
+        """Returns configuration and state of a consumer.
+
+        :param stream: name of the stream.
+        :param consumer: name of the consumer.
+        :param timeout: seconds; the context's own if not given.
+        """
         operation = consumer_operation("CONSUMER.INFO", stream, consumer)
         resp = await self._call(operation, timeout=timeout)
         return api.ConsumerInfo.from_response(resp)
@@ -35,6 +40,9 @@ class ConsumerManager(ApiClient):
     ) -> api.ConsumerInfo:
         """Creates a consumer, or changes it if it exists.
 
+        :param stream: name of the stream.
+        :param config: what the consumer is to be like.
+        :param timeout: seconds; the context's own if not given.
         :param params: attributes of :class:`nats.js.api.ConsumerConfig`, over those of
             ``config``.
         """
@@ -48,9 +56,10 @@ class ConsumerManager(ApiClient):
         timeout: Optional[float] = None,
         action: Optional[str] = None,
     ) -> api.ConsumerInfo:
-        """
+        """Creates a consumer, as :meth:`add_consumer`.
+
         :param action: ``create`` for a consumer that mustn't exist with another configuration;
-            nats-server 2.10 or newer heeds it.
+            from nats-server 2.10 on.
         """
         operation = self._create_consumer_operation(stream, config)
         request: dict[str, Any] = {"stream_name": stream, "config": config.as_dict()}
@@ -65,8 +74,8 @@ class ConsumerManager(ApiClient):
             if name:
                 check_consumer_name(name)
         version = self._nc.connected_server_version
-        # nats-server 2.9 brought names of consumers apart from durable ones, with the filter in
-        # the subject so that permissions can depend on it.
+        # From nats-server 2.9 on, consumers that aren't durable can have names, too. The filter is
+        # in the subject so that permissions can depend on it.
         if config.name and (version.major, version.minor) >= (2, 9):
             has_filter = config.filter_subject and config.filter_subject != ">"
             named = f"{create}.{config.name}"
@@ -76,7 +85,11 @@ class ConsumerManager(ApiClient):
         return create
 
     async def delete_consumer(self, stream: str, consumer: str) -> bool:
-        """Deletes a consumer; returns ``True``."""
+        """Deletes a consumer; returns ``True``.
+
+        :param stream: name of the stream.
+        :param consumer: name of the consumer.
+        """
         resp = await self._call(consumer_operation("CONSUMER.DELETE", stream, consumer))
         return bool(resp["success"])
 
@@ -87,9 +100,12 @@ class ConsumerManager(ApiClient):
         pause_until: str,
         timeout: Optional[float] = None,
     ) -> api.ConsumerPause:
-        """Makes a consumer deliver nothing for a time; nats-server 2.11 or newer.
+        """Has a consumer deliver nothing for a time; nats-server 2.11 or newer.
 
-        :param pause_until: when it goes on by itself, RFC 3339 such as ``2030-01-31T12:00:00Z``.
+        :param stream: name of the stream.
+        :param consumer: name of the consumer.
+        :param pause_until: when the pause ends, RFC 3339 such as ``2030-01-31T12:00:00Z``.
+        :param timeout: seconds; the context's own if not given.
         """
         operation = consumer_operation("CONSUMER.PAUSE", stream, consumer)
         resp = await self._call(operation, {"pause_until": pause_until}, timeout)
@@ -101,7 +117,12 @@ class ConsumerManager(ApiClient):
         consumer: str,
         timeout: Optional[float] = None,
     ) -> api.ConsumerPause:
-        """Ends the pause of a consumer; nats-server 2.11 or newer."""
+        """Ends the pause of a consumer; nats-server 2.11 or newer.
+
+        :param stream: name of the stream.
+        :param consumer: name of the consumer.
+        :param timeout: seconds; the context's own if not given.
+        """
         return await self.pause_consumer(stream, consumer, _LONG_AGO, timeout)
 
     async def reset_consumer(
@@ -113,8 +134,11 @@ class ConsumerManager(ApiClient):
     ) -> api.ConsumerReset:
         """Forgets what a consumer has delivered (ADR-60); nats-server 2.14 or newer.
 
-        :param seq: stream sequence to go on from; by default, and if it is 0, the one behind
-            the last that is acknowledged together with all before it.
+        :param stream: name of the stream.
+        :param consumer: name of the consumer.
+        :param seq: stream sequence to continue from; by default, and for 0, the first one that
+            isn't acknowledged.
+        :param timeout: seconds; the context's own if not given.
         :raises nats.js.errors.ConsumerInvalidResetError: ``seq`` isn't possible with the
             ``DeliverPolicy``: before its start, or it isn't one of ``all``,
             ``by_start_sequence`` and ``by_start_time``.
@@ -134,7 +158,11 @@ class ConsumerManager(ApiClient):
     async def consumers_info(
         self, stream: str, offset: Optional[int] = None
     ) -> list[api.ConsumerInfo]:
-        """Returns the consumers of a stream from ``offset`` on, all of them."""
+        """Returns the consumers of a stream.
+
+        :param stream: name of the stream.
+        :param offset: how many to leave out at the beginning.
+        """
         pages = await self._list(
             stream_operation("CONSUMER.LIST", stream),
             None if offset is None else {"offset": offset},

@@ -1,4 +1,4 @@
-"""Waiting for what the ordered consumers of key-value buckets and object stores deliver."""
+"""Waiting for what an ordered consumer of a key-value bucket or an object store delivers."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from nats.js.errors import APIError, NotFoundError, concerning
 if TYPE_CHECKING:
     from .client import JetStreamContext
 
-# Seconds without a message after which the server is asked whether there are any.
+# Seconds without a message after which the server is asked whether there is one.
 _QUIET = 1.0
-# The same while there is no connection: what has become of the consumer shows when it is back.
+# Seconds between checks for a connection while there is none.
 _ABSENT = 0.1
-# Of what has to end.
+# For a wait that has to end: answers in a row that settle nothing.
 MAX_DOUBTS = 5
-# The stream is there, but has no such message.
+# Code for a stream that has no such message.
 _NO_MESSAGE = 10037
 
 
 class Delivery:
-    """Tells whether an ordered consumer has more to deliver when nothing arrives.
+    """Finds out whether an ordered consumer has more to deliver when nothing arrives.
 
-    The last message says that none is behind it. If there never was one, or it has been removed
-    while others were delivered, only the stream's state can tell.
+    The last message tells that it is the last. If there never was one, or it was removed while
+    others were being delivered, only the state of the stream can tell.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Delivery:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the subscription has stopped and all that had arrived is taken."""
+        """Whether the subscription has stopped and all messages that had arrived are taken."""
         core = self._sub._core
         return core.stopped and core.pending_msgs == 0
 
@@ -50,8 +50,8 @@ class Delivery:
         return self._sub._core.connection.closed_error()
 
     async def wait(self, timeout: Optional[float] = None) -> bool:
-        """Waits until a message can be taken or the subscription has stopped; false if the
-        stream has nothing more for it.
+        """Waits until a message can be taken or the subscription has stopped; returns ``False``
+        if the stream has nothing more for it.
 
         :param timeout: seconds; ``None`` waits as long as there may be something to come.
         :raises asyncio.TimeoutError: no message in time.
@@ -76,7 +76,7 @@ class Delivery:
                 return False
 
     async def _is_exhausted(self) -> bool:
-        """Asks the stream's leader: the consumer may be on a replica that lags behind it."""
+        """Asks the stream's leader, as the consumer may be on a replica that lags behind."""
         sub = self._sub
         core = sub._core
         try:
@@ -90,34 +90,33 @@ class Delivery:
             return False
         if last.seq is None or last.seq <= core.stream_seq:
             return True
-        # Not delivered yet, or lost on the way: a new consumer settles that.
+        # Not delivered yet, or lost on the way: a new consumer will tell.
         self._doubt(self._is_missing())
         if core.pending_msgs == 0:
             await self.renew()
         return False
 
     def _is_missing(self) -> errors.TimeoutError:
-        """What the stream has isn't delivered."""
+        """Returns the error for messages of the stream that aren't delivered."""
         sub = self._sub
         details = f"stream {sub._stream!r}: not all of {sub._state.filter_subject!r} is delivered"
         return concerning(errors.TimeoutError(), details)
 
     def _doubt(self, error: Exception) -> None:
-        """An answer has settled nothing; once too often it raises the error."""
+        """Counts an answer that settles nothing; raises the error if there were too many."""
         self._doubts += 1
         if self._doubts == self._max_doubts:
             raise error
 
     async def renew(self) -> None:
-        """Has a new consumer deliver the rest. Where messages of those that it was about to
-        deliver have been removed, the server's may be stuck (nats-server 2.15, the last
-        messages of each subject)."""
+        """Has a new consumer deliver the rest. A consumer can get stuck when messages are removed
+        that it was about to deliver (nats-server 2.15, the last messages of each subject)."""
         await self._sub._state.reset_ordered_consumer(self._sub._core.stream_seq + 1)
 
     async def end(self) -> None:
-        """Ends the subscription, however things are."""
+        """Ends the subscription, unless it has ended."""
         try:
             await self._sub.unsubscribe()
         except errors.Error:
-            # It has ended with the connection, or is about to.
+            # It ends with the connection.
             pass

@@ -1,4 +1,4 @@
-"""What a bucket or store has when a watch begins: counted first, then waited for."""
+"""The values that a bucket or store has when a watch begins: counted, then waited for."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._delivery import MAX_DOUBTS, Delivery
 if TYPE_CHECKING:
     from .client import JetStreamContext
 
-# Seconds until the server is asked again where it didn't answer, or wasn't there.
+# Seconds until the server is asked again if it didn't answer, or there was no connection.
 _PAUSE = 0.1
 # More than a stream can have.
 _UNKNOWN = (1 << 64) - 1
@@ -25,14 +25,16 @@ _UNKNOWN = (1 << 64) - 1
 async def count_initial_values(
     js: JetStreamContext, stream: str, subject: str, every_revision: bool, whole: bool
 ) -> InitialValues:
-    """Counts what there is at a subject.
+    """Counts what a stream has at a subject.
 
-    :param every_revision: count messages, else the subjects that they are of.
-    :param whole: the subject is all that the stream has, unless it has sources.
+    :param every_revision: count messages, not the different subjects that they have.
+    :param whole: the subject covers the whole stream, unless that has sources.
+    :raises nats.js.errors.APIError: the server refuses to tell.
+    :raises nats.errors.TimeoutError: the server doesn't answer.
     """
     state = None
     if whole:
-        # Where that is all there can be, the server needn't list the subjects.
+        # If the stream can't have anything else, the server needn't list the subjects.
         info = await js.stream_info(stream)
         config = info.config
         if config.subjects == [subject] and not config.sources and not config.mirror:
@@ -50,18 +52,18 @@ async def count_initial_values(
 async def _subjects_at(
     js: JetStreamContext, stream: str, subject: str
 ) -> tuple[api.StreamState, dict[str, int]]:
-    """Returns the state of a stream, and the subjects that a consumer of this one delivers, each
-    with the number of its messages."""
+    """Returns the state of a stream, and the number of messages of each of its subjects that a
+    consumer of ``subject`` delivers."""
     info = await js.stream_info(stream, subjects_filter=subject)
     subjects = info.state.subjects or {}
     if any("*" in token and token != "*" for token in subject.split(".")):
-        # No wildcard, but the list of subjects takes it for one.
+        # Such a token is no wildcard, but the server's list of subjects treats it as one.
         subjects = {name: count for name, count in subjects.items() if _covers(subject, name)}
     return info.state, subjects
 
 
 def _covers(pattern: str, subject: str) -> bool:
-    """Whether a subject, perhaps with wildcards, covers another one."""
+    """Whether a pattern, a subject that may have wildcards, covers a subject."""
     tokens = subject.split(".")
     wanted = pattern.split(".")
     if wanted[-1] == ">":
@@ -75,7 +77,7 @@ def _covers(pattern: str, subject: str) -> bool:
 
 
 class InitialDelivery(Delivery):
-    """Waits for the initial values. Where their number doesn't prove that they are complete, the
+    """Waits for the initial values. If their number doesn't prove that they are complete, the
     subjects of the stream do."""
 
     def __init__(
@@ -88,7 +90,7 @@ class InitialDelivery(Delivery):
         self._initial = initial
 
     async def wait(self, timeout: Optional[float] = None) -> bool:
-        """As :meth:`Delivery.wait`, but also true when there is nothing in doubt any more."""
+        """As :meth:`Delivery.wait`, but also ``True`` when nothing is in doubt any more."""
         if not self._initial.is_in_doubt or self._sub._core.stopped:
             return await super().wait(timeout)
         await wait_for(self._settle(), timeout)
@@ -103,14 +105,14 @@ class InitialDelivery(Delivery):
     async def _is_exhausted(self) -> bool:
         if not await self._look() or self._initial.is_complete:
             return self._initial.is_complete
-        # Not delivered yet, or lost on the way: a new consumer settles that.
+        # Not delivered yet, or lost on the way: a new consumer will tell.
         self._doubt(self._is_missing())
         if self._sub._core.pending_msgs == 0:
             await self.renew()
         return False
 
     async def _look(self) -> bool:
-        """Looks what the stream has; false if the server doesn't tell."""
+        """Asks what the stream has; returns ``False`` if the server doesn't tell."""
         sub = self._sub
         try:
             state, subjects = await _subjects_at(sub._js, sub._stream, sub._state.filter_subject)

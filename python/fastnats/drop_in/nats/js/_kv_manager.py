@@ -31,14 +31,15 @@ _DUPLICATE_WINDOW: float = 2 * 60  # seconds
 
 
 class KeyValueManager(JetStreamManager):
-    """Opens, creates and deletes key-value buckets."""
+    """The key-value buckets of an account."""
 
     async def key_value(self, bucket: str) -> KeyValue:
         """Opens a bucket.
 
+        :param bucket: name of the bucket.
         :raises nats.js.errors.InvalidBucketNameError: no bucket can have that name.
         :raises nats.js.errors.BucketNotFoundError: there is no such bucket.
-        :raises nats.js.errors.BadBucketError: its stream isn't one of a bucket.
+        :raises nats.js.errors.BadBucketError: the stream of that name isn't that of a bucket.
         """
         check_bucket_name(bucket)
         stream = KV_STREAM_TEMPLATE.format(bucket=bucket)
@@ -58,6 +59,7 @@ class KeyValueManager(JetStreamManager):
     ) -> KeyValue:
         """Creates a bucket, or opens one that has the same configuration.
 
+        :param config: what the bucket is to be like.
         :param params: attributes of :class:`nats.js.api.KeyValueConfig`, over those of
             ``config``.
         :raises nats.js.errors.InvalidBucketNameError: no bucket can have that name.
@@ -115,7 +117,7 @@ class KeyValueManager(JetStreamManager):
             origin = KV_PRE_TEMPLATE.format(bucket=mirror.name[len(_KV_STREAM_PREFIX) :])
             external = mirror.external.api if mirror.external else ""
             put_pre = f"{external}.{origin}" if external else put_prefix(self._prefix, origin)
-            # What is mirrored keeps its subject, unless the mirror gives it one of its own.
+            # Mirrored messages keep their subjects, unless the mirror transforms them.
             transforms = mirror.subject_transforms or ()
             if not any(transform.dest.startswith(own) for transform in transforms):
                 pre = origin
@@ -123,15 +125,16 @@ class KeyValueManager(JetStreamManager):
             name=bucket,
             stream=KV_STREAM_TEMPLATE.format(bucket=bucket),
             pre=pre,
-            # The one class that has this part.
+            # A JetStreamContext is the only one that has this base.
             js=cast("JetStreamContext", self),
             direct=bool(info.config.allow_direct),
             put_pre=put_pre,
         )
 
     async def delete_key_value(self, bucket: str) -> bool:
-        """Deletes a bucket with everything in it.
+        """Deletes a bucket with everything in it; returns ``True``.
 
+        :param bucket: name of the bucket.
         :raises nats.js.errors.InvalidBucketNameError: no bucket can have that name.
         :raises nats.js.errors.NotFoundError: there is no such bucket.
         """

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class KeyWatcher(Watcher):
-    """The updates of a bucket: made by :meth:`KeyValue.watch`, read with ``async for`` or
+    """The updates of a bucket; made by :meth:`KeyValue.watch`, read with ``async for`` or
     :meth:`updates`. ``None`` marks the end of the values that were there at the start."""
 
     __module__ = "nats.js.kv"
@@ -37,7 +37,7 @@ class KeyWatcher(Watcher):
         entries: EntryFeed,
         initial: InitialValues,
     ) -> None:
-        # A watch outlasts a stream that has no leader for a while.
+        # No limit: a watch goes on while the stream has no leader.
         self._begin(sub, InitialDelivery(sub, initial, max_doubts=None))
         self._entries = entries
         self._initial = initial
@@ -49,8 +49,8 @@ class KeyWatcher(Watcher):
         :param timeout: seconds; ``None`` for ever.
         :raises nats.errors.TimeoutError: no update in time.
         :raises nats.errors.ConnectionClosedError: the client has given up.
-        :raises nats.js.errors.APIError: the bucket has gone before all of the initial values
-            were there.
+        :raises nats.js.errors.APIError: the bucket was deleted before all initial values had
+            arrived.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:

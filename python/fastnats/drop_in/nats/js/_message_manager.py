@@ -17,7 +17,7 @@ from ._stored import raw_msg
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
-# Seconds, whatever the timeout of the context: nats-py's.
+# Seconds, whatever the timeout of the context is: so it is with nats-py.
 _DELETE_MSG_TIMEOUT = 5.0
 
 
@@ -34,6 +34,7 @@ class MessageManager(ApiClient):
     ) -> api.RawStreamMsg:
         """Reads one message from a stream.
 
+        :param stream_name: name of the stream.
         :param seq: the message with this sequence.
         :param subject: the last message with this subject.
         :param direct: let any replica answer, which needs ``allow_direct`` (ADR-31). Faster,
@@ -68,11 +69,20 @@ class MessageManager(ApiClient):
         subject: str,
         direct: Optional[bool] = False,
     ) -> api.RawStreamMsg:
-        """Reads the last message with a subject, see :meth:`get_msg`."""
+        """Reads the last message with a subject, as :meth:`get_msg`.
+
+        :param stream_name: name of the stream.
+        :param subject: the subject.
+        :param direct: let any replica answer.
+        """
         return await self.get_msg(stream_name, subject=subject, direct=direct)
 
     def _stored_msg(self, answer: Msg, direct: bool) -> api.RawStreamMsg:
-        """As :meth:`get_msg`, of an answer that is there already."""
+        """Returns the message in an answer to a request for one.
+
+        :param direct: whether any replica was asked.
+        :raises nats.js.errors.Error: as :meth:`get_msg`.
+        """
         if status_of(answer.headers) == NO_RESPONDERS_STATUS:
             raise NoRespondersError if direct else no_jetstream()
         if direct:
@@ -81,7 +91,7 @@ class MessageManager(ApiClient):
 
     @classmethod
     def _lift_msg_to_raw_msg(cls, msg: Any) -> api.RawStreamMsg:
-        """Makes the message of a stream of the answer to a direct get (ADR-31)."""
+        """Returns the message in the answer to a direct get (ADR-31)."""
         if not msg.data:
             msg.data = None
             status = status_of(msg.headers)
@@ -100,7 +110,11 @@ class MessageManager(ApiClient):
         )
 
     async def delete_msg(self, stream_name: str, seq: int) -> bool:
-        """Deletes the message with this sequence from a stream; returns ``True``."""
+        """Deletes a message from a stream; returns ``True``.
+
+        :param stream_name: name of the stream.
+        :param seq: sequence of the message in the stream.
+        """
         operation = stream_operation("STREAM.MSG.DELETE", stream_name)
         resp = await self._call(operation, {"seq": seq}, _DELETE_MSG_TIMEOUT)
         return bool(resp["success"])

@@ -7,7 +7,7 @@ from typing import Optional
 
 from .errors import InvalidBucketNameError, concerning
 
-# What the server can't have in the name of a file or in a token of a subject.
+# These can't be part of a token of a subject, or of the name of a file on the server.
 _INVALID_NAME_CHARS = ">*. /\\\t\r\n"
 
 VALID_BUCKET_RE = re.compile(r"^[a-zA-Z0-9_-]+$")

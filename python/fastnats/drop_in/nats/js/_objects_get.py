@@ -17,14 +17,14 @@ from ._delivery import Delivery
 if TYPE_CHECKING:
     from .client import JetStreamContext
 
-# Bytes taken in one go; then they are written, or other tasks have a turn.
+# Bytes taken at once, before they are written or other tasks get a turn.
 _PIECE = 1024 * 1024
 
 Write = Callable[[bytes], Any]
 
 
 def writer_of(file: Any) -> Write:
-    """Returns what writes bytes to a file object, be it a text file."""
+    """Returns the function that writes bytes to a file object, which may be a text file."""
     file = getattr(file, "buffer", file)
     if isinstance(file, io.RawIOBase):
         return lambda data: _write_all(file, data)
@@ -33,7 +33,7 @@ def writer_of(file: Any) -> Write:
 
 
 def _write_all(file: io.RawIOBase, data: bytes) -> None:
-    """Writes to a file without a buffer, which takes what it can at a time."""
+    """Writes all of the data to a file without a buffer, which may take a part at a time."""
     rest = memoryview(data)
     while rest:
         count = file.write(rest)
@@ -45,11 +45,13 @@ def _write_all(file: io.RawIOBase, data: bytes) -> None:
 async def read_content(
     js: JetStreamContext, subject: str, info: api.ObjectInfo, write: Optional[Write]
 ) -> bytes:
-    """Returns the content of an object, or has it written in pieces and returns nothing.
+    """Returns the content of an object; if it is written in pieces, returns nothing.
 
     :param subject: that of the object's chunks.
-    :raises nats.js.errors.DigestMismatchError: there is more or less of it than there should
-        be, or something else.
+    :param info: the meta data of the object.
+    :param write: writes a piece of the content.
+    :raises nats.js.errors.DigestMismatchError: the content has another size or digest than the
+        meta data say.
     """
     sub = await js.subscribe(subject, ordered_consumer=True)
     delivery = Delivery(sub)
@@ -84,7 +86,7 @@ async def _read(reader: ObjectReader, delivery: Delivery, write: Optional[Write]
 
 
 def _is_digest(text: Optional[str], digest: bytes) -> bool:
-    """Whether text like `SHA-256=<URL-safe base64>` (ADR-20) is the digest."""
+    """Whether text such as `SHA-256=<URL-safe base64>` (ADR-20) stands for the digest."""
     try:
         return base64.urlsafe_b64decode((text or "").partition("=")[2]) == digest
     except ValueError:

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
 
 
 class ObjectStoreManager(JetStreamManager):
-    """Opens, creates and deletes object stores."""
+    """The object stores of an account."""
 
     async def object_store(self, bucket: str) -> ObjectStore:
         """Opens an object store.
 
+        :param bucket: name of the store.
         :raises nats.js.errors.InvalidBucketNameError: no store can have that name.
         :raises nats.js.errors.BucketNotFoundError: there is no such store.
         """
@@ -40,7 +41,7 @@ class ObjectStoreManager(JetStreamManager):
         return self._object_store(bucket, stream)
 
     def _object_store(self, bucket: str, stream: str) -> ObjectStore:
-        # The one class that has this part.
+        # A JetStreamContext is the only one that has this base.
         return ObjectStore(name=bucket, stream=stream, js=cast("JetStreamContext", self))
 
     async def create_object_store(
@@ -51,6 +52,8 @@ class ObjectStoreManager(JetStreamManager):
     ) -> ObjectStore:
         """Creates an object store, or opens one that has the same configuration.
 
+        :param bucket: name of the store; in the place of the one in ``config``.
+        :param config: what the store is to be like.
         :param params: attributes of :class:`nats.js.api.ObjectStoreConfig`, over those of
             ``config``.
         :raises nats.js.errors.InvalidBucketNameError: no store can have that name.
@@ -85,8 +88,9 @@ class ObjectStoreManager(JetStreamManager):
         return self._object_store(name, stream)
 
     async def delete_object_store(self, bucket: str) -> bool:
-        """Deletes an object store with everything in it.
+        """Deletes an object store with everything in it; returns ``True``.
 
+        :param bucket: name of the store.
         :raises nats.js.errors.InvalidBucketNameError: no store can have that name.
         :raises nats.js.errors.NotFoundError: there is no such store.
         """

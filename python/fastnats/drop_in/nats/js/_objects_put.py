@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Optional, TypeVar, Union, cast
 
 from nats import errors
+from nats.aio._waits import retrieve
 from nats.js import api
 
 if TYPE_CHECKING:
@@ -16,12 +17,12 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-# What may be unacknowledged of one object.
+# Bytes and chunks of one object that may be unacknowledged.
 _MAX_BYTES = 4 * 1024 * 1024
 _MAX_CHUNKS = 256
-# Bytes of an object from which on a thread hashes them beside the publishing.
+# Bytes from which on a thread hashes a block while it is published.
 _HASHED_BESIDE = 1024 * 1024
-# Bytes read from a file in one go, if several chunks fit in.
+# Bytes read from a file at once, if several chunks fit in.
 _BLOCK = 1024 * 1024
 
 _ReadInto = Callable[[bytearray], Optional[int]]
@@ -29,7 +30,7 @@ _Block = Union[bytes, "memoryview[int]"]
 
 
 def content_of(data: Any) -> Union[_Block, _ReadInto]:
-    """Returns what is to be put: bytes, or the function that reads them from a file object.
+    """Returns the content to store: bytes, or the function that reads them from a file object.
 
     :raises TypeError: it is neither text nor bytes nor a file object.
     """
@@ -51,8 +52,12 @@ def content_of(data: Any) -> Union[_Block, _ReadInto]:
 async def blocks_of(
     content: Union[_Block, _ReadInto], chunk_size: int
 ) -> AsyncGenerator[_Block, None]:
-    """Yields the content in blocks that make whole chunks, but for those at which a file gives
-    less than it is asked for. A block is valid until the next one is asked for."""
+    """Yields the content in blocks of whole chunks, unless a file returns less than it is asked
+    for. A block is valid until the next one is requested.
+
+    :param chunk_size: bytes.
+    :raises BlockingIOError: the file is in non-blocking mode, and has nothing to read.
+    """
     if not callable(content):
         yield content
         return
@@ -66,24 +71,24 @@ async def blocks_of(
 
 
 async def run_to_end(work: Coroutine[Any, Any, _T]) -> _T:
-    """Awaits work that must not stop halfway: a cancelled caller waits for its end, too."""
+    """Awaits work that must not stop halfway: even a cancelled caller waits for its end."""
     task = asyncio.get_running_loop().create_task(work)
     try:
         await asyncio.wait((task,))
     except asyncio.CancelledError:
         await asyncio.wait((task,))
-        if not task.cancelled():
-            # Asked for, so that it doesn't count as forgotten.
-            task.exception()
+        retrieve(task)
         raise
     return task.result()
 
 
 class ChunkPublisher:
-    """Publishes the chunks of one object, the next ones before the last are acknowledged.
+    """Publishes the chunks of one object, without waiting for each acknowledgement.
 
-    ``subject`` is that of the chunks; ``size`` in bytes, ``count`` and ``digest`` (SHA-256) tell
-    of what has been published.
+    ``size`` (bytes), ``count`` and ``digest`` (SHA-256) are those of the chunks published so far.
+
+    :param subject: that of the chunks.
+    :param chunk_size: bytes.
     """
 
     def __init__(self, js: JetStreamContext, subject: str, chunk_size: int) -> None:
@@ -101,13 +106,13 @@ class ChunkPublisher:
         return self._hasher.digest()
 
     async def publish(self, block: _Block) -> None:
-        """Publishes a block in chunks. Waits while too much is unacknowledged.
+        """Publishes a block in chunks; waits while too much is unacknowledged.
 
         :raises nats.js.errors.Error: a chunk was refused.
         :raises nats.errors.TimeoutError: a chunk wasn't acknowledged in time.
         """
         if isinstance(block, bytes) and len(block) >= _HASHED_BESIDE:
-            # It can't change meanwhile, and hashing lets go of the interpreter.
+            # Bytes can't change meanwhile, and hashing releases the GIL.
             run = asyncio.get_running_loop().run_in_executor
             hashing = run(None, self._hasher.update, block)
             await self._publish_chunks(block)
@@ -120,7 +125,7 @@ class ChunkPublisher:
     ) -> None:
         js = self._js
         for start in range(0, len(block), self._chunk_size):
-            # Where a whole `bytes` object is one chunk, nothing is copied here.
+            # If a `bytes` object is one chunk as a whole, nothing is copied here.
             chunk = bytes(block[start : start + self._chunk_size])
             if hash_chunk is not None:
                 hash_chunk(chunk)
@@ -130,11 +135,14 @@ class ChunkPublisher:
             self._acks.append((ack, len(chunk)))
             self._unacknowledged += len(chunk)
             if self._unacknowledged >= _MAX_BYTES or len(self._acks) >= _MAX_CHUNKS:
-                # Down to the half, so that it isn't one wake-up for each chunk.
+                # Down to half of it, so that not every chunk costs a wake-up.
                 await self._settle(_MAX_BYTES // 2, _MAX_CHUNKS // 2)
 
     async def finish(self) -> None:
-        """Waits until every chunk is acknowledged; raises as :meth:`publish` does."""
+        """Waits until every chunk is acknowledged.
+
+        :raises nats.errors.Error: as :meth:`publish`.
+        """
         await self._settle(0, 0)
 
     async def _settle(self, max_bytes: int, max_chunks: int) -> None:
@@ -150,15 +158,14 @@ class ChunkPublisher:
             ack.result()
 
     async def discard(self, stream: str) -> None:
-        """Removes what has been published from the stream."""
+        """Removes the chunks from the stream."""
         for ack, _ in self._acks:
             if not ack.cancel():
-                # Asked for, so that it doesn't count as forgotten.
-                ack.exception()
+                retrieve(ack)
         self._acks.clear()
         if self.count:
-            # A purge can overtake messages, and acknowledgements may never come after a
-            # reconnect. When this one has been dealt with, those before it have been, too.
+            # A purge can overtake messages, and after a reconnect acknowledgements may be missing.
+            # Once this message is acknowledged, those before it have been handled, too.
             try:
                 await self._js.publish(self.subject)
             except errors.Error:

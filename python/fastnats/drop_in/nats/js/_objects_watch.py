@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ObjectWatcher(Watcher):
-    """The changes of a store: made by :meth:`ObjectStore.watch`, read with ``async for`` or
+    """The changes of a store; made by :meth:`ObjectStore.watch`, read with ``async for`` or
     :meth:`updates`. ``None`` marks the end of the objects that were there at the start."""
 
     __module__ = "nats.js.object_store"
@@ -31,7 +31,7 @@ class ObjectWatcher(Watcher):
         self._js = js
         self._initial: Optional[InitialValues] = None
         self._ignore_deletes = False
-        # Whether the `None` has been handed out, or is none to be.
+        # Whether the `None` has been returned, or there will be none.
         self._init_done = False
 
     def _start(
@@ -59,7 +59,7 @@ class ObjectWatcher(Watcher):
             remaining = None if deadline is None else deadline - loop.time()
             if self._delivery.has_ended:
                 self._sub._check_not_given_up()
-                # Nothing will come, but the caller has asked for that long.
+                # Nothing will come, but the caller wants to wait that long.
                 await asyncio.sleep(max(remaining or 0.0, 0.0))
                 raise TimeoutError
             try:
@@ -68,7 +68,7 @@ class ObjectWatcher(Watcher):
                 raise TimeoutError from None
 
     async def _pop(self) -> Union[api.ObjectInfo, StopIterSentinel, None]:
-        """Returns the next of what has arrived, `STOP_ITER` if that's nothing."""
+        """Returns the next change that has arrived, `STOP_ITER` if there is none."""
         core = self._sub._core
         initial = None if self._init_done else self._initial
         while True:

@@ -21,16 +21,19 @@ _Headers = Optional[dict[str, Any]]
 
 
 class AckFuture(asyncio.Future[api.PubAck]):
-    """The acknowledgement to come of a message published with ``publish_async``."""
+    """The acknowledgement of a message published with ``publish_async``, still to come."""
 
-    # A dict for each of thousands of futures would be felt.
+    # A dict in each of thousands of futures would take noticeably more memory.
     __slots__ = ("_core", "_token")
 
     _core: Connection
     _token: int
 
     def cancel(self, msg: Any = None) -> bool:
-        """Gives up the acknowledgement; the message itself may have been stored."""
+        """Gives up the acknowledgement; the message itself may be stored all the same.
+
+        :param msg: as for :meth:`asyncio.Future.cancel`.
+        """
         cancelled = super().cancel(msg)
         if cancelled:
             self._core.forget_request(self._token)
@@ -59,6 +62,8 @@ class Publisher(JetStreamManager):
     ) -> api.PubAck:
         """Publishes a message to a stream and waits until it is stored.
 
+        :param subject: a subject that the stream stores.
+        :param payload: bytes.
         :param timeout: seconds; the context's own if not given.
         :param stream: the stream that is expected to store the message.
         :param headers: may hold :class:`nats.js.api.Header` expectations, or ``Nats-Msg-Id``
@@ -109,8 +114,13 @@ class Publisher(JetStreamManager):
         isn't known then. Without an acknowledgement it fails with a
         :class:`nats.errors.TimeoutError` after once to twice the context's ``timeout``.
 
+        :param subject: a subject that the stream stores.
+        :param payload: bytes.
         :param wait_stall: seconds to wait for others to be acknowledged; ``None`` for ever.
-        :raises nats.js.errors.TooManyStalledMsgsError: that wasn't enough.
+        :param stream: the stream that is expected to store the message.
+        :param headers: as for :meth:`publish`.
+        :param msg_ttl: whole seconds after which the server drops the message (ADR-43).
+        :raises nats.js.errors.TooManyStalledMsgsError: ``wait_stall`` seconds weren't enough.
         """
         if stream is not None or msg_ttl is not None:
             headers = _expecting(headers, stream, msg_ttl)
@@ -136,11 +146,16 @@ class Publisher(JetStreamManager):
         return future
 
     def _fail_overdue(self, core: Connection, newest: int) -> None:
-        """Fails what was waiting the last time already. One timer of the loop for all: each
-        waits for the context's timeout, and for twice that at most."""
+        """Fails the publishes that were waiting at the last look already.
+
+        One timer of the loop serves all of them: each waits for the context's timeout at least,
+        and for twice that at most.
+
+        :param newest: what the last look returned.
+        """
         newest = core.fail_overdue_publishes(self._window, newest)
         if self._sweep is not None:
-            # That of a connection before.
+            # That of an earlier connection.
             self._sweep.cancel()
         self._sweep = self._swept = None
         if self._window.pending:
@@ -151,8 +166,8 @@ class Publisher(JetStreamManager):
     async def _publish_async_openly(
         self, subject: str, payload: bytes, wait_stall: Optional[float], headers: _Headers
     ) -> asyncio.Future[api.PubAck]:
-        """Through the client's methods: an application has put its own in their place, or the
-        inbox for replies isn't there yet."""
+        """Publishes through the client's methods: an application has replaced them, or there is
+        no inbox for replies yet."""
         nc = self._nc
         await nc._requests.open_inbox()
         core = nc._session.native()
@@ -197,7 +212,7 @@ class Publisher(JetStreamManager):
 
 
 def _about(error: Error | TimeoutError, subject: str) -> Error | TimeoutError:
-    """Adds to what the core or the server says what only the caller knows."""
+    """Adds the subject to an error of the core or the server."""
     if isinstance(error, NoStreamResponseError):
         return concerning(error, no_stream(repr(subject)).details)
     return concerning(error, f"published to {subject!r}")
@@ -206,7 +221,7 @@ def _about(error: Error | TimeoutError, subject: str) -> Error | TimeoutError:
 def _expecting(
     headers: _Headers, stream: Optional[str], msg_ttl: Optional[float]
 ) -> dict[str, Any]:
-    # Into the caller's own dict, as nats-py does, unless that is empty.
+    """Adds headers: to the caller's own dict, as nats-py does, unless it is empty."""
     headers = headers or {}
     if stream is not None:
         headers[api.Header.EXPECTED_STREAM] = stream

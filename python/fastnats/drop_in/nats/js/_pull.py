@@ -26,22 +26,22 @@ from ._consumer import SubscriptionConsumer
 if TYPE_CHECKING:
     import nats.js.client
 
-# JetStream is there, and has no leader.
+# Code for JetStream that has no leader at the moment.
 _TEMPORARILY_UNAVAILABLE = 10008
 
 
 class PullState(SubscriptionConsumer):
-    """Looks after a pull subscription for the client."""
+    """What the client tells a pull subscription: of new connections and of refusals."""
 
     def __init__(
         self, js: nats.js.client.JetStreamContext, sub: Subscription, stream: str, subject: str
     ) -> None:
         """
-        :param subject: what pull requests are published to.
+        :param subject: that of pull requests.
         """
         super().__init__(js, sub, stream)
         self._request_subject = subject
-        # Makes the error with which the server has refused the inbox.
+        # Makes the error for the inbox, if the server has refused it.
         self._refusal: Optional[Callable[[], Exception]] = None
 
     def check_allowed(self) -> None:
@@ -50,11 +50,15 @@ class PullState(SubscriptionConsumer):
             raise self._refusal()
 
     def reconnected(self) -> None:
-        """Permissions may be others now."""
+        """Forgets a refusal: permissions may have changed."""
         self._refusal = None
 
     def fail_violation(self, violation: Violation, error: Callable[[], Exception]) -> None:
-        """Fails the fetches if it is their requests or their inbox that the server refuses."""
+        """Fails the fetches if the server has refused their requests or their inbox.
+
+        :param violation: what the server has refused.
+        :param error: makes the exception.
+        """
         kind, subject = violation
         inbox = self._sub.subject
         if kind == "publish":
@@ -99,16 +103,16 @@ class PullSubscription:
         self._consumer = consumer
         self._nms = f"{js._prefix}.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._deliver = deliver.decode()
-        # The consumer was there.
+        # Whether the consumer has been seen.
         self._is_known = False
         self._state = sub._observer = PullState(js, sub, stream, self._nms)
-        # Each request has a reply subject of its own where the subscription covers it: only that
-        # tells which of them the server talks about.
+        # Each request has a reply subject of its own if the subscription covers that: nothing else
+        # tells which request a status belongs to.
         inbox, _, _ = self._deliver.rpartition(".")
         self._inbox = f"{inbox}." if sub.subject == f"{inbox}.*" else None
 
     def _own_consumer(self, awaits_acks: bool) -> None:
-        """The consumer ends with the subscription."""
+        """Has the consumer end with the subscription."""
         self._state.own(self._consumer, awaits_acks)
 
     @property
@@ -123,7 +127,7 @@ class PullSubscription:
 
     @property
     def delivered(self) -> int:
-        """Messages received so far, the server's status messages included."""
+        """Messages received so far, with the server's status messages."""
         return self._sub.delivered
 
     async def unsubscribe(self) -> None:
@@ -143,21 +147,21 @@ class PullSubscription:
         timeout: Optional[float] = 5,
         heartbeat: Optional[float] = None,
     ) -> list[Msg]:
-        """Fetches up to ``batch`` messages; returns early with what there is.
+        """Fetches up to ``batch`` messages; returns fewer if there are no more right now.
 
-        Asks for what the stream has right now and, if that is nothing, waits for more. Asks
-        again if the request is lost: with its connection, with the consumer's leader, or without
-        a word, and where the consumer has no leader at the moment. Messages that a cancelled call
-        had are returned by the next one.
+        If there are none, it waits for the first. The server is asked again if a request is lost,
+        with or without notice, and while the consumer has no leader. Messages of a call that was
+        cancelled are returned by the next one.
 
-        :param timeout: seconds; ``None`` waits for ever, and for the whole ``batch`` unless some
+        :param batch: messages at most.
+        :param timeout: seconds; ``None`` waits for ever, and for the whole ``batch`` unless part
             of it is there.
         :param heartbeat: seconds between signs of life of a server that has nothing to send. If
             two of them, and at least a second, are missing, the request counts as lost.
         :raises nats.errors.TimeoutError: no message in time;
             :class:`nats.js.errors.FetchTimeoutError` if there were heartbeats.
         :raises nats.js.errors.APIError: the server refuses the request, and there are no
-            messages to be returned first.
+            messages to return first.
         :raises nats.errors.ConnectionClosedError: the client is closed.
         :raises nats.errors.Error: the permissions of the connection don't allow it.
         :raises ValueError: ``batch`` or ``timeout`` isn't positive.
@@ -180,7 +184,7 @@ class PullSubscription:
         )
         try:
             while True:
-                # What to do is decided in the core, which knows what the server has said.
+                # The core decides what to do, as it knows what the server has said.
                 kind, value = fetch.step()
                 if kind == "messages":
                     return value  # type: ignore[no-any-return]
@@ -197,7 +201,7 @@ class PullSubscription:
                     fetch.expect(await self._may_be_served(value))
                     self._check_open()
                 elif kind == "refused":
-                    self._raise_status(value)
+                    self._raise_refusal(value)
                 else:
                     error = FetchTimeoutError() if value else errors.TimeoutError()
                     raise concerning(error, self._about())
@@ -210,23 +214,26 @@ class PullSubscription:
             raise conn._core.closed_error()
 
     async def _may_be_served(self, timeout: float) -> bool:
-        """Whether a consumer that nobody serves may be served again: it is there, or nobody can
-        tell at the moment."""
+        """Whether to keep waiting for a consumer that no server answers for: it exists, or nobody
+        can tell at the moment."""
         try:
             await self._js._jsm.consumer_info(self._stream, self._consumer, timeout)
         except (ServerError, errors.TimeoutError):
             return True
         except ServiceUnavailableError as error:
-            # Without JetStream there is nothing to wait for, unless it was there before.
+            # Without JetStream there is nothing to wait for, unless the consumer was there before.
             return self._is_known or error.err_code == _TEMPORARILY_UNAVAILABLE
         except (errors.Error, ValueError):
-            # It doesn't exist, can't, or looking isn't allowed.
+            # It doesn't exist, can't exist, or may not be looked up.
             return False
         self._is_known = True
         return True
 
-    def _raise_status(self, msg: Msg) -> NoReturn:
-        """Raises what the server's word about a pull request tells."""
+    def _raise_refusal(self, msg: Msg) -> NoReturn:
+        """Raises the error for a pull request that the server has refused.
+
+        :param msg: the server's status message.
+        """
         try:
             APIError.from_msg(msg)
         except APIError as error:
@@ -237,7 +244,7 @@ class PullSubscription:
         return f"consumer {self._consumer!r} of stream {self._stream!r}"
 
     def _reply_subject(self, token: int) -> str:
-        """Where the server answers the request with this token."""
+        """Returns the reply subject for the request with this token."""
         if self._inbox is None:
             return self._deliver
         return f"{self._inbox}{token}"

@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     import nats.js.client
     from nats.aio.client import Client as NATS
 
-# Missed heartbeats after which a consumer counts as gone, and looks for them per heartbeat.
+# Missed heartbeats after which a consumer counts as gone, and checks in the time of one.
 _MISSED_HEARTBEATS = 2
-_LOOKS = 2
-# Seconds until the server is asked again for a consumer, and that it is given to answer, at first;
-# twice as many each time.
+_CHECKS = 2
+# Seconds until the server is asked for a consumer again, and for its answer; both double each
+# time.
 _FIRST_PAUSE = 0.1
 _FIRST_PATIENCE = 1.0
-# The same, at most, for a consumer without heartbeats.
+# The longest pause, for a consumer without heartbeats.
 _MAX_PAUSE = 10.0
 
 
@@ -60,7 +60,7 @@ class PushSubscription(Subscription):
         self._consumer = consumer
 
     def __getattr__(self, name: str) -> Any:
-        # The state is that of the subscription underneath, which may change its id.
+        # The state is that of the subscription underneath, whose id may change.
         if name == "_sub":
             raise AttributeError(name)
         return getattr(self._sub, name)
@@ -78,7 +78,7 @@ class PushSubscription(Subscription):
 
     @property
     def delivered(self) -> int:
-        """Messages received so far, control messages included."""
+        """Messages received so far, with control messages."""
         return self._sub.delivered
 
     @delivered.setter
@@ -103,16 +103,18 @@ class PushSubscription(Subscription):
         await self._sub.drain()
 
     async def unsubscribe(self, limit: int = 0) -> None:
-        """Ends the subscription, at once or after ``limit`` messages; so ends an ephemeral
-        consumer that was made for it."""
+        """Ends the subscription, and an ephemeral consumer that was made for it.
+
+        :param limit: messages after which it ends; at once for 0.
+        """
         await self._sub.unsubscribe(limit)
 
 
 class PushState(SubscriptionConsumer):
-    """Keeps a push consumer alive: watches its heartbeats, makes ordered ones anew.
+    """Keeps a push subscription supplied: watches the heartbeats of its consumer, and replaces an
+    ordered consumer that fails.
 
-    The order of messages and the flow control are looked after where messages arrive, in the
-    core.
+    The order of messages and flow control are checked where messages arrive, in the core.
     """
 
     def __init__(
@@ -133,37 +135,37 @@ class PushState(SubscriptionConsumer):
         self._hbi = ccreq.idle_heartbeat if ccreq else None
         self._hbtask: Optional[asyncio.Task[None]] = None
         self._recreating: Optional[asyncio.Task[None]] = None
-        # A time at which the stream that is read was there; one made later is another.
+        # A time at which the stream existed; one that was created later is another stream.
         self.stream_seen: Optional[datetime.datetime] = None
         self._is_stream_in_doubt = False
-        # The application has been told that the consumer is silent.
+        # Whether the application knows that the consumer is silent.
         self._is_reported = False
         sub._core.track_push(bool(ordered))
 
     @property
     def filter_subject(self) -> str:
-        """The subject that the consumer was asked for."""
+        """The subject that the consumer delivers."""
         return self._ccreq.filter_subject or ">"
 
     def start(self) -> None:
-        """Watches the heartbeats, if the consumer sends any."""
+        """Starts to watch the heartbeats, if the consumer sends any."""
         if self._hbi:
             self._hbtask = asyncio.get_running_loop().create_task(self.activity_check())
 
     def stop(self) -> None:
-        """Ends the watch, and the making of a consumer."""
+        """Ends the watch, and the creation of a consumer."""
         for task in (self._hbtask, self._recreating):
             if task is not None and task is not asyncio.current_task():
                 task.cancel()
 
     async def settle(self) -> None:
-        """Waits until a consumer that is being made anew is there."""
+        """Waits until a consumer that is being replaced is there."""
         if self._recreating is not None and not self._recreating.done():
             await asyncio.wait([self._recreating])
 
     def reconnected(self) -> None:
-        """The server may have lost the consumer, or may be another one: an ordered consumer is
-        made anew, any other is looked for."""
+        """Looks after the consumer on a new connection: the server may have lost it, or may be
+        another one. An ordered consumer is replaced, any other is looked up."""
         if self._sub._draining or self._sub._closed:
             return
         self._is_reported = False
@@ -174,25 +176,24 @@ class PushState(SubscriptionConsumer):
             self._work(self._start_over())
 
     def _work(self, work: Coroutine[Any, Any, None]) -> None:
-        """Has a task do what events of the connection must not wait for."""
+        """Has a task do what the events of the connection must not wait for."""
         if self._recreating is not None:
             self._recreating.cancel()
         self._recreating = asyncio.get_running_loop().create_task(work)
 
     async def activity_check(self) -> None:
-        """Makes an ordered consumer anew that is silent for two heartbeats; looks for any
-        other."""
+        """Replaces an ordered consumer that misses two heartbeats; looks up any other."""
         assert self._hbi
         silent = 0
         while not self._conn.is_closed and not self._sub._closed:
-            await asyncio.sleep(self._hbi / _LOOKS)
+            await asyncio.sleep(self._hbi / _CHECKS)
             if self._sub._core.take_active():
                 silent = 0
                 self._is_reported = False
                 continue
             silent += 1
             is_working = self._recreating is not None and not self._recreating.done()
-            if silent < _MISSED_HEARTBEATS * _LOOKS or is_working or not self._conn.is_connected:
+            if silent < _MISSED_HEARTBEATS * _CHECKS or is_working or not self._conn.is_connected:
                 continue
             silent = 0
             if self._ordered:
@@ -202,9 +203,9 @@ class PushState(SubscriptionConsumer):
                 self._work(self._look_for_consumer(is_silent=True))
 
     async def _look_for_consumer(self, is_silent: bool = False) -> None:
-        """Tells the application of a consumer that is gone.
+        """Tells the application if the consumer is gone.
 
-        :param is_silent: its heartbeats are missing, which is told as well.
+        :param is_silent: its heartbeats are missing, which the application is told as well.
         """
         consumer, stream = self._psub._consumer, self._stream
         pause = _FIRST_PAUSE
@@ -221,10 +222,10 @@ class PushState(SubscriptionConsumer):
                 await self._report(gone)
                 return
             except (APIError, errors.TimeoutError):
-                # Nobody knows yet, as there is no leader, for one.
+                # Not known yet, for example while there is no leader.
                 pass
             except errors.Error:
-                # Looking isn't allowed, which is told already, or the client closes.
+                # Either it isn't allowed, which has been reported, or the client closes.
                 break
             else:
                 break
@@ -245,10 +246,10 @@ class PushState(SubscriptionConsumer):
             await self._conn._session.callbacks.report(error)
 
     async def process_notice(self, report: Optional[tuple[int, int, Optional[int]]]) -> None:
-        """The core has found that deliveries are missing.
+        """Reacts to deliveries that the core has found missing.
 
         :param report: ``None`` for a gap in an ordered consumer; else stream, consumer and
-            last consumer sequence, for the application to know.
+            last consumer sequence, which the application is told.
         """
         if report is None:
             await self._restart()
@@ -267,7 +268,10 @@ class PushState(SubscriptionConsumer):
             await self.reset_ordered_consumer(self._sub._core.stream_seq + 1)
 
     async def reset_ordered_consumer(self, sseq: Optional[int]) -> bool:
-        """Goes on with a new consumer from stream sequence ``sseq`` on."""
+        """Continues with a new consumer.
+
+        :param sseq: stream sequence that it starts with.
+        """
         await self._move(sseq)
         self._work(self.recreate_consumer())
         return True
@@ -277,22 +281,25 @@ class PushState(SubscriptionConsumer):
         await self.recreate_consumer()
 
     async def _move(self, sseq: Optional[int]) -> None:
-        """Leaves the consumer and its inbox for new ones, which begin at ``sseq``."""
+        """Leaves the consumer and its inbox, and prepares new ones.
+
+        :param sseq: stream sequence that the new consumer starts with.
+        """
         session, sub = self._conn._session, self._sub
         session.subscriptions.move(session.native(), sub, self._conn.new_inbox())
         self.remove()
 
-        # Another object: this one may be the caller's.
+        # A copy: the configuration may be the caller's.
         config = self._ccreq = self._ccreq.evolve(deliver_subject=sub._subject)
-        # Before the first message the consumer starts where it was asked to.
+        # Before its first message, the consumer still starts where it was asked to.
         if sseq is not None and sseq > 1:
             config.deliver_policy = api.DeliverPolicy.BY_START_SEQUENCE
             config.opt_start_seq = sseq
             config.opt_start_time = None
 
     async def recreate_consumer(self) -> None:
-        """Makes the consumer, and tries again until it is there or the connection is lost. A
-        failure is reported; when it repeats itself, once in two heartbeats."""
+        """Creates the consumer; tries again until it is there or the connection is lost. Each new
+        failure is reported, a repeated one every two heartbeats."""
         pause, patience, reported = _FIRST_PAUSE, _FIRST_PATIENCE, ""
         max_pause = self._hbi * _MISSED_HEARTBEATS if self._hbi else _MAX_PAUSE
         while True:
@@ -310,10 +317,10 @@ class PushState(SubscriptionConsumer):
                     await self._conn._session.callbacks.report(error)
             await asyncio.sleep(min(pause, max_pause))
             if not self._conn.is_connected:
-                # With another connection it begins from the start.
+                # The next connection starts over.
                 return
             pause, patience = 2 * pause, 2 * patience
-            # Should a consumer have been made whose name hasn't come, it delivers to nobody.
+            # A consumer that was created while its answer got lost then delivers to nobody.
             await self._move(self._sub._core.stream_seq + 1)
 
     async def _create(self, timeout: float) -> None:
@@ -331,20 +338,20 @@ class PushState(SubscriptionConsumer):
         self._is_stream_in_doubt = False
 
     async def _check_stream(self) -> None:
-        """Starts over if the stream has been deleted and made anew: the sequence to go on from
-        was that of the old one."""
+        """Starts over if the stream has been deleted and created again: the sequence to continue
+        from was that of the old one."""
         if self.stream_seen is None:
             return
         try:
             stream = await self._js._jsm.stream_info(self._stream)
         except errors.Error:
-            # Perhaps that isn't allowed, and making the consumer is.
+            # Perhaps only this isn't allowed, and creating the consumer is.
             return
         if stream.created is None or stream.created <= self.stream_seen:
             return
         self.stream_seen = stream.created
         self._sub._core.forget_stream()
         config = self._ccreq
-        # All that is in it is new, whatever the consumer was asked for in the beginning.
+        # All messages in it are new, wherever the consumer was first asked to start.
         config.deliver_policy = api.DeliverPolicy.ALL
         config.opt_start_seq = config.opt_start_time = None

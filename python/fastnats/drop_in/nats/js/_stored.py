@@ -11,7 +11,10 @@ _CRLF = b"\r\n"
 
 
 def raw_msg(resp: dict[str, Any]) -> api.RawStreamMsg:
-    """Returns the message in the server's answer."""
+    """Returns the message in the API's answer.
+
+    :param resp: the answer to ``STREAM.MSG.GET``.
+    """
     message = api.RawStreamMsg.from_response(resp["message"])
     if message.hdrs:
         message.headers = _parse_headers(a2b_base64(message.hdrs))
@@ -20,7 +23,7 @@ def raw_msg(resp: dict[str, Any]) -> api.RawStreamMsg:
 
 
 def _parse_headers(block: bytes) -> Optional[dict[str, str]]:
-    """Reads the headers of a stored message (ADR-4) by the rules for delivered ones.
+    """Reads the headers of a stored message (ADR-4) by the same rules as those of a delivered one.
 
     Lines that can't be understood are skipped; of a repeated name the last value counts.
     """

@@ -19,6 +19,7 @@ class StreamManager(ApiClient):
     async def find_stream_name_by_subject(self, subject: str) -> str:
         """Returns the name of the stream that stores a subject.
 
+        :param subject: a subject, perhaps with wildcards.
         :raises nats.js.errors.NotFoundError: there is none.
         """
         resp = await self._call("STREAM.NAMES", {"subject": subject})
@@ -33,8 +34,9 @@ class StreamManager(ApiClient):
     async def stream_info(self, name: str, subjects_filter: Optional[str] = None) -> api.StreamInfo:
         """Returns configuration and state of a stream.
 
+        :param name: of the stream.
         :param subjects_filter: count the messages of each subject that matches this one, in
-            ``state.subjects``. The server gives 100 000 subjects in one answer; for more it is
+            ``state.subjects``. The server lists 100 000 subjects in one answer; for more it is
             asked again.
         """
         pages = await self._list(
@@ -55,6 +57,7 @@ class StreamManager(ApiClient):
     ) -> api.StreamInfo:
         """Creates a stream; does nothing if it exists with the same configuration.
 
+        :param config: what the stream is to be like.
         :param params: attributes of :class:`nats.js.api.StreamConfig`, over those of ``config``.
         :raises nats.js.errors.BadRequestError: it exists with another configuration, or
             overlaps with another stream, or the configuration is invalid.
@@ -64,8 +67,9 @@ class StreamManager(ApiClient):
     async def update_stream(
         self, config: Optional[api.StreamConfig] = None, **params: Any
     ) -> api.StreamInfo:
-        """Changes the configuration of a stream, as a whole.
+        """Replaces the configuration of a stream, all of it.
 
+        :param config: what the stream is to be like.
         :param params: attributes of :class:`nats.js.api.StreamConfig`, over those of ``config``.
         """
         return await self._configure_stream("UPDATE", config, params)
@@ -79,7 +83,10 @@ class StreamManager(ApiClient):
         return api.StreamInfo.from_response(resp)
 
     async def delete_stream(self, name: str) -> bool:
-        """Deletes a stream with its messages and consumers; returns ``True``."""
+        """Deletes a stream with its messages and consumers; returns ``True``.
+
+        :param name: of the stream.
+        """
         resp = await self._call(stream_operation("STREAM.DELETE", name))
         return bool(resp["success"])
 
@@ -92,9 +99,10 @@ class StreamManager(ApiClient):
     ) -> bool:
         """Removes messages from a stream: all, or those that fit all arguments.
 
+        :param name: of the stream.
         :param seq: only messages before this sequence.
         :param subject: only messages whose subject matches this one.
-        :param keep: not the last so many; excludes ``seq``.
+        :param keep: how many of the last ones stay; not together with ``seq``.
         """
         operation = stream_operation("STREAM.PURGE", name)
         purge = api.StreamPurgeRequest(seq=seq or None, filter=subject or None, keep=keep or None)
@@ -102,14 +110,20 @@ class StreamManager(ApiClient):
         return bool(resp["success"])
 
     async def streams_info(self, offset: int = 0) -> list[api.StreamInfo]:
-        """Returns the streams of the account from ``offset`` on, all of them."""
+        """Returns the streams of the account.
+
+        :param offset: how many to leave out at the beginning.
+        """
         pages = await self._list("STREAM.LIST", {"offset": offset}, lambda page: page["streams"])
         return [
             api.StreamInfo.from_response(stream) for page in pages for stream in page["streams"]
         ]
 
     async def streams_info_iterator(self, offset: int = 0) -> Iterable[api.StreamInfo]:
-        """Returns an :class:`nats.js.api.StreamsListIterator` over one page of the list, at most
-        256 streams from ``offset`` on; its ``total`` tells whether there are more."""
+        """Returns a :class:`nats.js.api.StreamsListIterator` over one page of the list, at most
+        256 streams; its ``total`` tells whether there are more.
+
+        :param offset: how many to leave out at the beginning.
+        """
         resp = await self._call("STREAM.LIST", {"offset": offset})
         return api.StreamsListIterator(resp["offset"], resp["total"], resp["streams"])

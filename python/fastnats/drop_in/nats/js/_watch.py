@@ -18,7 +18,7 @@ class StopIterSentinel:
 
 
 class Watcher:
-    """A subscription to an ordered consumer that delivers what is there, and then every update."""
+    """Reads from an ordered consumer what a bucket or store has, and then every update."""
 
     STOP_ITER = StopIterSentinel()
 
@@ -36,15 +36,14 @@ class Watcher:
     async def _wait_for_update(
         self, initial: Optional[InitialValues], timeout: Optional[float]
     ) -> None:
-        """Waits until there may be something to read, be it the end.
+        """Waits until there may be something to read, which may be the end.
 
-        :param initial: the values that were there at the start, unless there is no telling when
-            they end, or nobody who wants to know.
+        :param initial: the values that were there at the start, if they are read.
         :param timeout: seconds; ``None`` for ever.
         :raises asyncio.TimeoutError: nothing in time.
         """
         if initial is None or initial.is_complete:
             await self._sub._ready(timeout)
         elif not await self._delivery.wait(timeout):
-            # Where messages that were about to come are gone, the consumer may be stuck.
+            # The consumer may be stuck, see `renew`.
             await self._delivery.renew()

@@ -83,9 +83,8 @@ _ORDERED_ACK_WAIT = 22 * 3600
 
 
 class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
-    """Publishes to streams and consumes from them; made by
-    :meth:`nats.aio.client.Client.jetstream`. Manages them, too, as
-    :class:`nats.js.JetStreamManager` does.
+    """Publishes to streams, consumes from them and manages them, as
+    :class:`nats.js.JetStreamManager` does; made by :meth:`nats.aio.client.Client.jetstream`.
 
     ::
 
@@ -97,6 +96,7 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         for msg in await sub.fetch(10):
             await msg.ack()
 
+    :param conn: the client.
     :param prefix: first tokens of the API's subjects.
     :param domain: JetStream domain, instead of a prefix.
     :param timeout: seconds for each request to the server.
@@ -143,16 +143,18 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         inactive_threshold: Optional[float] = None,
     ) -> JetStreamContext.PushSubscription:
         """Has a push consumer deliver the messages of a subject; creates it unless ``durable``
-        or ``queue`` names one that exists. One that has no name ends with the subscription.
+        or ``queue`` names one that exists. A consumer without a name ends with the subscription.
 
+        :param subject: a subject of the stream, perhaps with wildcards.
         :param queue: deliver group, and name of its durable consumer.
         :param cb: coroutine function that handles the messages one after the other. They are
             acknowledged when it returns. Without it, use ``sub.messages`` or
-            ``sub.next_msg()`` and acknowledge them yourself.
+            ``sub.next_msg()`` and acknowledge the messages yourself.
+        :param durable: name of the consumer; it stays when the subscription ends.
         :param stream: looked up by the subject if not given.
-        :param config: what the consumer shall be like besides the other parameters; what it
-            leaves open is filled in, in a copy. Its ``filter_subject`` or ``filter_subjects``
-            count instead of ``subject``, which then only tells the stream.
+        :param config: what the consumer is to be like besides the other parameters; it stays as
+            it is. Its ``filter_subject`` or ``filter_subjects`` take the place of ``subject``,
+            which then only tells the stream.
         :param manual_ack: leave acknowledgements to ``cb``.
         :param ordered_consumer: deliver each message exactly once and in order, without
             acknowledgements; a consumer that fails is replaced.
@@ -160,6 +162,8 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         :param flow_control: have the server wait for a slow subscriber.
         :param pending_msgs_limit: messages that may wait; further ones are dropped and
             reported to ``error_cb``. ``pending_bytes_limit`` is the same in payload bytes.
+        :param deliver_policy: the message that a new consumer starts with.
+        :param headers_only: deliver headers without payloads.
         :param inactive_threshold: seconds after which the server removes an unused consumer.
         :raises nats.js.errors.NotFoundError: no stream stores the subject.
         :raises nats.js.errors.Error: the existing consumer is of another kind, in use, or has
@@ -225,7 +229,7 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
     def _push_config(
         self, subject: str, wanted: api.ConsumerConfig, ordered: bool
     ) -> api.ConsumerConfig:
-        """The configuration of a new push consumer."""
+        """Returns the configuration of a new push consumer."""
         config = wanted.evolve(deliver_subject=wanted.deliver_subject or self._nc.new_inbox())
         if not config.filter_subjects:
             config.filter_subject = config.filter_subject or subject
@@ -250,9 +254,13 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         pending_msgs_limit: int = DEFAULT_JS_SUB_PENDING_MSGS_LIMIT,
         pending_bytes_limit: int = DEFAULT_JS_SUB_PENDING_BYTES_LIMIT,
     ) -> JetStreamContext.PushSubscription:
-        """Has an existing push consumer deliver; the parameters are those of
-        :meth:`subscribe`.
+        """Has an existing push consumer deliver.
 
+        :param stream: name of the stream.
+        :param config: configuration of the consumer, with its ``deliver_subject``.
+        :param consumer: name of the consumer.
+        :param cb: this and what follows as for :meth:`subscribe`: ``manual_ack``,
+            ``ordered_consumer``, ``pending_msgs_limit`` and ``pending_bytes_limit``.
         :raises TypeError: ``config`` has no ``deliver_subject``.
         """
         if cb and not manual_ack and not acknowledges_itself(config):
@@ -301,10 +309,14 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         inbox_prefix: Optional[bytes] = None,
     ) -> JetStreamContext.PullSubscription:
         """Makes a subscription that fetches messages; creates its consumer unless ``durable``
-        names one that exists. One that has no name ends with the subscription.
+        names one that exists. A consumer without a name ends with the subscription.
 
+        :param subject: a subject of the stream, perhaps with wildcards.
+        :param durable: name of the consumer; it stays when the subscription ends.
         :param stream: looked up by the subject if not given.
-        :param config: what the consumer shall be like, see :meth:`subscribe`.
+        :param config: what the consumer is to be like, see :meth:`subscribe`.
+        :param pending_msgs_limit: messages that may wait; further ones are dropped and
+            reported to ``error_cb``. ``pending_bytes_limit`` is the same in payload bytes.
         :param inbox_prefix: first part of the inbox, dot included.
         :raises nats.js.errors.NotFoundError: no stream stores the subject.
         :raises nats.js.errors.Error: the existing consumer pushes, or has another subject or
@@ -359,7 +371,9 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         """Makes a subscription that fetches messages of an existing pull consumer.
 
         :param consumer: its name; ``durable`` and ``name`` are older spellings.
+        :param stream: name of the stream.
         :param inbox_prefix: first part of the inbox, dot included.
+        :param pending_msgs_limit: as for :meth:`pull_subscribe`, like ``pending_bytes_limit``.
         :raises ValueError: no stream is given.
         """
         if not stream:
@@ -377,14 +391,17 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
             sub=sub,
             stream=stream,
             consumer=durable or name or consumer,  # type: ignore[arg-type]
-            # Of no request that `fetch` makes: they are counted from one.
+            # Not the token of any request that `fetch` makes: those are counted from one.
             deliver=inbox + b".0",
         )
 
     @classmethod
     def is_status_msg(cls, msg: Optional[Msg]) -> Optional[str]:
-        """Returns the status of a message in which the server talks about a request, ``None``
-        for any other."""
+        """Returns the status of a message that the server sends about a request, ``None`` for
+        any other message.
+
+        :param msg: the message, if there is one.
+        """
         return None if msg is None else status_of(msg.headers)
 
     @classmethod

@@ -117,7 +117,11 @@ class Error(nats.errors.Error):
 
 
 def concerning(error: _E, details: str, **attributes: Any) -> _E:
-    """Returns the error with its details, and with attributes of its class that say the same."""
+    """Returns the error, with details.
+
+    :param details: what the error is about; its text ends with it.
+    :param attributes: attributes of its class that say the same.
+    """
     error.details = details
     for name, value in attributes.items():
         setattr(error, name, value)
@@ -154,8 +158,9 @@ class APIError(Error):
 
     @classmethod
     def from_msg(cls, msg: Msg) -> NoReturn:
-        """Raises what the inline status of a message tells.
+        """Raises the error that the status of a message stands for.
 
+        :param msg: a message that the server has sent in the place of an answer.
         :raises ServiceUnavailableError: the status is 503.
         :raises APIError: for any other, and without a status.
         """
@@ -173,9 +178,9 @@ class APIError(Error):
 
     @classmethod
     def from_error(cls, err: dict[str, Any]) -> NoReturn:
-        """Raises the exception for the ``error`` object of a response, by its ``code``.
+        """Raises the error that the ``error`` object of a response stands for, by its ``code``.
 
-        Fields that this version doesn't know are ignored.
+        :param err: the object; fields that this version doesn't know are ignored.
         """
         known = {name: err[name] for name in _ERROR_FIELDS if name in err}
         raise _BY_CODE.get(err["code"], APIError)(**known)
@@ -184,7 +189,7 @@ class APIError(Error):
         name = type(self).__name__
         known = {"code": self.code, "err_code": self.err_code}
         if self.code is None and not self.details:
-            # As nats-py shows what wasn't raised here.
+            # As nats-py shows errors that an application has made.
             parts = [f"{field}={value}" for field, value in known.items()]
             parts.append(f"description='{self.description}'")
         else:
@@ -194,7 +199,7 @@ class APIError(Error):
         return f"nats: {name}: {' '.join(parts)}" if parts else f"nats: {name}"
 
 
-# Some subclasses take other parameters.
+# Class attributes, as subclasses that take other parameters don't set all of these.
 for _field in ("code", "err_code", "description", "stream", "seq"):
     setattr(APIError, _field, None)
 del _field
@@ -221,7 +226,7 @@ class BadRequestError(APIError):
 
 
 class ConsumerInvalidResetError(BadRequestError):
-    """The ``DeliverPolicy`` of the consumer forbids the reset (``err_code`` 10204, ADR-60)."""
+    """The consumer's ``DeliverPolicy`` doesn't allow the reset (``err_code`` 10204, ADR-60)."""
 
 
 _ERROR_FIELDS = ("code", "description", "err_code", "stream", "seq")
@@ -289,8 +294,8 @@ class BadBucketError(APIError):
 
 
 class KeyValueError(APIError):
-    """Base of the errors of key-value buckets; ``bucket`` and ``key`` tell of which, if it is
-    about one."""
+    """Base of the errors of key-value buckets; ``bucket`` and ``key`` tell what it is about, where
+    that is known."""
 
     bucket: Optional[str] = None
     key: Optional[str] = None
@@ -339,7 +344,7 @@ class KeyWrongLastSequenceError(KeyValueError, BadRequestError):
 
 
 class KeyExistsError(KeyWrongLastSequenceError):
-    """A key that was to be created has a value, of the revision ``revision``."""
+    """A key that was to be created has a value already: that of ``revision``."""
 
     revision: Optional[int] = None
 
@@ -359,7 +364,7 @@ class KeyHistoryTooLargeError(KeyValueError):
 
 
 class InvalidKeyError(Error):
-    """A key that the rules for keys forbid (ADR-8)."""
+    """A key that isn't allowed (ADR-8)."""
 
 
 class InvalidBucketNameError(Error):
@@ -371,15 +376,15 @@ class InvalidObjectNameError(Error):
 
 
 class BadObjectMetaError(Error):
-    """The meta data of an object can't be understood."""
+    """The meta data of an object can't be read, or make no sense."""
 
 
 class LinkIsABucketError(Error):
-    """The object is a link to a whole store, so there is nothing to get."""
+    """The object is a link to a whole store: there is no content to get."""
 
 
 class DigestMismatchError(Error):
-    """What was read isn't what had been stored, by its digest."""
+    """The content that was read isn't what had been stored, by its digest."""
 
 
 class ObjectNotFoundError(NotFoundError):

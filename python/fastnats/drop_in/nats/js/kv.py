@@ -62,9 +62,12 @@ _INACTIVE_THRESHOLD = 5 * 60
 
 
 def put_prefix(api_prefix: str, pre: str) -> str:
-    """Returns what is before the key where values are put into a bucket behind an API prefix.
+    """Returns what comes before the key in the subjects that values are put to.
 
-    A server in one domain keeps `$KV` to itself, also for the buckets of another one.
+    For a bucket in another domain it begins with the API's prefix, as `$KV` subjects don't pass
+    from one domain to another.
+
+    :param pre: what comes before the key in the bucket's own subjects.
     """
     is_domain = api_prefix.startswith("$JS.") and api_prefix.endswith(".API")
     return f"{api_prefix}.{pre}" if is_domain and api_prefix != api.DEFAULT_PREFIX else pre
@@ -73,8 +76,8 @@ def put_prefix(api_prefix: str, pre: str) -> str:
 class KeyValue:
     """A bucket; made by :meth:`nats.js.JetStreamContext.key_value` or ``create_key_value``.
 
-    Every method raises, besides what it says itself, :class:`nats.errors.TimeoutError` if the
-    server doesn't answer within the context's timeout, and
+    Every method raises, besides what its description says, :class:`nats.errors.TimeoutError` if
+    the server doesn't answer within the context's timeout, and
     :class:`nats.js.errors.InvalidKeyError` for a key that can't exist, unless
     ``validate_keys`` is false.
 
@@ -151,8 +154,11 @@ class KeyValue:
     async def get(
         self, key: str, revision: Optional[int] = None, validate_keys: bool = True
     ) -> KeyValue.Entry:
-        """Returns the latest value of a key, or the one of a revision.
+        """Returns the latest value of a key, or that of a revision.
 
+        :param key: the key.
+        :param revision: the revision; the latest one if not given.
+        :param validate_keys: check the key before the server is asked.
         :raises nats.js.errors.KeyNotFoundError: the key has no value, or not in that revision.
         """
         if validate_keys and not is_key_valid(key):
@@ -192,7 +198,7 @@ class KeyValue:
         return self._entry(key, subject, msg)
 
     async def _get_latest(self, key: str, subject: str) -> KeyValue.Entry | Msg:
-        """The value, made by the core; the server's answer if there is more to it."""
+        """Returns the entry, made by the core; the server's answer where it isn't a plain value."""
         js = self._js
         nc = js._nc
         core = nc._session.native()
@@ -228,7 +234,12 @@ class KeyValue:
         return entry
 
     async def put(self, key: str, value: bytes, validate_keys: bool = True) -> int:
-        """Stores a value; returns its revision."""
+        """Stores a value; returns its revision.
+
+        :param key: the key.
+        :param value: bytes.
+        :param validate_keys: check the key before the server is asked.
+        """
         if validate_keys and not is_key_valid(key):
             raise InvalidKeyError(key)
         ack = await self._js.publish(f"{self._put_pre}{key}", value)
@@ -243,6 +254,9 @@ class KeyValue:
     ) -> int:
         """Stores a value if the key has none; returns its revision.
 
+        :param key: the key.
+        :param value: bytes.
+        :param validate_keys: check the key before the server is asked.
         :param msg_ttl: whole seconds after which the server drops the value (ADR-43).
         :raises nats.js.errors.KeyExistsError: the key has a value.
         """
@@ -251,7 +265,7 @@ class KeyValue:
         try:
             return await self._update(key, value, 0, validate_keys, msg_ttl)
         except KeyWrongLastSequenceError as conflict:
-            # What is there may be the marker of a deleted key.
+            # The latest revision may be the marker of a deleted key.
             try:
                 entry = await self._get(key)
             except KeyDeletedError as deleted:
@@ -271,6 +285,10 @@ class KeyValue:
     ) -> int:
         """Stores a value if the latest revision is ``last``; returns its revision.
 
+        :param key: the key.
+        :param value: bytes.
+        :param last: the revision that has to be the latest; 0 or ``None`` for a key that has none.
+        :param validate_keys: check the key before the server is asked.
         :raises nats.js.errors.KeyWrongLastSequenceError: it isn't.
         """
         return await self._update(key, value, last, validate_keys)
@@ -306,7 +324,9 @@ class KeyValue:
     ) -> bool:
         """Puts a marker in the place of the value; older revisions stay in the history.
 
-        :param last: the revision that has to be the latest.
+        :param key: the key.
+        :param last: the revision that has to be the latest, if that matters.
+        :param validate_keys: check the key before the server is asked.
         :param msg_ttl: deprecated and ignored.
         :raises nats.js.errors.APIError: ``last`` isn't the latest revision.
         """
@@ -329,6 +349,7 @@ class KeyValue:
     async def purge(self, key: str, msg_ttl: Optional[float] = None) -> bool:
         """Puts a marker in the place of all revisions of a key.
 
+        :param key: the key.
         :param msg_ttl: whole seconds after which the server drops the marker (ADR-43).
         """
         headers: dict[str, Any] = {KV_OP: KV_PURGE, api.Header.ROLLUP: MSG_ROLLUP_SUBJECT}
@@ -336,22 +357,22 @@ class KeyValue:
         return True
 
     async def purge_deletes(self, olderthan: int = 30 * 60) -> bool:
-        """Removes deleted keys; of those that were deleted lately the marker stays.
+        """Removes what is left of deleted keys; recent markers stay.
 
-        :param olderthan: seconds that a marker stays at least; 0 for none.
+        :param olderthan: seconds that a marker stays at least; 0 removes all of them.
         """
         watcher = await self.watchall()
         markers: dict[str, KeyValue.Entry] = {}
         try:
             async for entry in watcher._initial_entries():
-                # A value may follow its marker if the consumer was made anew.
+                # A value may follow its marker if the consumer was replaced.
                 markers.pop(entry.key, None)
                 if entry.operation in (KV_DEL, KV_PURGE):
                     markers[entry.key] = entry
         finally:
             await watcher._delivery.end()
         for entry in markers.values():
-            # A watcher gives a datetime, whatever the reference's annotation says.
+            # A watcher gives a datetime, whatever nats-py's annotation says.
             created: Any = entry.created
             age: float = (datetime.datetime.now(datetime.timezone.utc) - created).total_seconds()
             subject = f"{self._pre}{entry.key}"
@@ -369,7 +390,10 @@ class KeyValue:
         return KeyValue.BucketStatus(stream_info=info, bucket=self._name)
 
     async def watchall(self, **kwargs: Any) -> KeyValue.KeyWatcher:
-        """Watches all keys; the parameters are those of :meth:`watch`."""
+        """Watches all keys.
+
+        :param kwargs: parameters of :meth:`watch`.
+        """
         return await self.watch(">", **kwargs)
 
     async def keys(
@@ -380,6 +404,7 @@ class KeyValue:
         """Returns the keys that have a value.
 
         :param filters: only keys that contain one of these texts.
+        :param kwargs: accepted for compatibility, without effect.
         :raises nats.js.errors.NoKeysError: there are none.
         """
         watcher = await self.watchall(ignore_deletes=True, meta_only=True)
@@ -397,6 +422,7 @@ class KeyValue:
     async def history(self, key: str) -> list[KeyValue.Entry]:
         """Returns all revisions and markers of a key that are kept, the oldest first.
 
+        :param key: the key, perhaps with wildcards.
         :raises nats.js.errors.NoKeysError: there are none.
         """
         watcher = await self.watch(key, include_history=True)
@@ -422,14 +448,14 @@ class KeyValue:
         :param keys: a key, perhaps with the wildcards ``*`` and ``>``.
         :param headers_only: accepted for compatibility, without effect; see ``meta_only``.
         :param include_history: all revisions that are kept, not just the latest ones.
-        :param ignore_deletes: no markers of deleted keys.
+        :param ignore_deletes: leave out markers of deleted keys.
         :param meta_only: entries without their values.
-        :param inactive_threshold: seconds after which the server gives up a watcher that has
-            gone away; five minutes if not given.
+        :param inactive_threshold: seconds after which the server removes the consumer of a
+            watcher that has gone away; five minutes if not given.
         """
         watcher = KeyValue.KeyWatcher(self)
         subject = f"{self._pre}{keys}"
-        # Before the consumer delivers anything.
+        # Counted before the consumer delivers anything.
         initial = await count_initial_values(
             self._js, self._stream, subject, include_history, whole=keys == ">"
         )

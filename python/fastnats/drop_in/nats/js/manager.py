@@ -37,13 +37,17 @@ __all__ = [
 class JetStreamManager(StreamManager, ConsumerManager, MessageManager):
     """Creates, changes, inspects and deletes streams and consumers.
 
-    Each method asks the server and raises, besides what it says itself:
+    Each method asks the server and raises, besides what its description says:
 
     - :class:`ValueError` for names of streams or consumers that can't exist,
     - :class:`nats.js.errors.APIError`, or the subclass for its code, if the server refuses:
       :class:`~nats.js.errors.NotFoundError` for a stream or consumer that doesn't exist,
     - :class:`nats.js.errors.ServiceUnavailableError` if JetStream isn't available,
-    - :class:`nats.errors.TimeoutError` if no answer comes within ``timeout`` seconds.
+    - :class:`nats.errors.TimeoutError` if no answer comes in time.
+
+    :param conn: the client.
+    :param prefix: first tokens of the API's subjects.
+    :param timeout: seconds for each request to the server.
     """
 
     def __init__(
@@ -55,5 +59,5 @@ class JetStreamManager(StreamManager, ConsumerManager, MessageManager):
         super().__init__(conn, prefix, timeout)
 
     async def account_info(self) -> api.AccountInfo:
-        """Returns what the account uses of JetStream, and its limits."""
+        """Returns how much of JetStream the account uses, and its limits."""
         return api.AccountInfo.from_response(await self._call("INFO"))

@@ -85,8 +85,8 @@ class ObjectStore:
     """A store for objects; made by :meth:`nats.js.JetStreamContext.object_store` or
     ``create_object_store``.
 
-    Every method raises, besides what it says itself, :class:`nats.errors.TimeoutError` if the
-    server doesn't answer within the context's timeout, and
+    Every method raises, besides what its description says, :class:`nats.errors.TimeoutError` if
+    the server doesn't answer within the context's timeout, and
     :class:`nats.js.errors.APIError` if it refuses.
 
     ::
@@ -100,7 +100,7 @@ class ObjectStore:
 
     @dataclass
     class ObjectResult(ReadableResult):
-        """An object: what is known of it, and its content unless that was written to a file."""
+        """An object: its meta data, and its content unless that was written to a file."""
 
         info: api.ObjectInfo
         data: Optional[bytes] = b""
@@ -114,7 +114,7 @@ class ObjectStore:
 
         @property
         def description(self) -> Optional[str]:
-            """What was said about the store when it was created."""
+            """The description that the store was created with."""
             return self.stream_info.config.description
 
         @property
@@ -129,17 +129,17 @@ class ObjectStore:
 
         @property
         def replicas(self) -> Optional[int]:
-            """On how many servers they are."""
+            """How many servers hold the store."""
             return self.stream_info.config.num_replicas
 
         @property
         def sealed(self) -> bool:
-            """Whether the store can't be changed any more."""
+            """Whether the store is read-only, see :meth:`ObjectStore.seal`."""
             return self.stream_info.config.sealed
 
         @property
         def size(self) -> int:
-            """Bytes that all objects take, with their meta data."""
+            """Bytes that all objects take up, with their meta data."""
             return self.stream_info.state.bytes
 
     ObjectWatcher: TypeAlias = _ObjectWatcher
@@ -155,7 +155,7 @@ class ObjectStore:
         self._js = js
 
     def _object(self, name: Optional[str]) -> str:
-        """An object, in the texts of errors."""
+        """Returns what the texts of errors call an object."""
         return f"object {name!r} of store {self._name!r}"
 
     def _chunk_subject(self, nuid: str) -> str:
@@ -166,7 +166,7 @@ class ObjectStore:
         return OBJ_META_PRE_TEMPLATE.format(bucket=self._name, obj=encoded)
 
     async def _publish_meta(self, name: str, info: api.ObjectInfo) -> None:
-        """Replaces what is known of an object."""
+        """Replaces the meta data of an object."""
         await self._js.publish(
             self._meta_subject(name),
             json.dumps(info.as_dict()).encode(),
@@ -181,11 +181,12 @@ class ObjectStore:
         name: str,
         show_deleted: Optional[bool] = False,
     ) -> api.ObjectInfo:
-        """Returns what is known of an object.
+        """Returns the meta data of an object.
 
-        :param show_deleted: of a deleted one, too.
+        :param name: of the object.
+        :param show_deleted: of a deleted one, too, instead of raising.
         :raises nats.js.errors.ObjectNotFoundError: there is no such object.
-        :raises nats.js.errors.BadObjectMetaError: what is stored makes no sense.
+        :raises nats.js.errors.BadObjectMetaError: the stored meta data can't be read.
         """
         try:
             msg = await self._js.get_last_msg(self._stream, self._meta_subject(name))
@@ -206,19 +207,20 @@ class ObjectStore:
         writeinto: Optional[io.BufferedIOBase] = None,
         show_deleted: Optional[bool] = False,
     ) -> ObjectStore.ObjectResult:
-        """Returns an object; of a link, the object that it leads to.
+        """Returns an object; for a link, the object that it leads to.
 
-        :param writeinto: a file object that the content is written to as it comes in, in a
-            thread of the loop's default executor. The result has no ``data`` then. What was
-            written has to be thrown away if this raises.
-        :param show_deleted: give a deleted object without content instead of raising.
+        :param name: of the object.
+        :param writeinto: a file object that the content is written to as it arrives, in a
+            thread of the loop's default executor. The result has no ``data`` then. If this
+            raises, what was written has to be thrown away.
+        :param show_deleted: return a deleted object without content instead of raising.
         :raises nats.js.errors.ObjectNotFoundError: there is no such object.
-        :raises nats.js.errors.BadObjectMetaError: what is known of it makes no sense, such as
-            links that lead back to themselves.
+        :raises nats.js.errors.BadObjectMetaError: the meta data can't be read, or links lead back
+            to themselves.
         :raises nats.js.errors.DigestMismatchError: the content isn't what was put, or parts of
             it are missing; it may have been replaced or deleted while it was read.
         :raises nats.js.errors.LinkIsABucketError: the object is a link to a whole store.
-        :raises nats.js.errors.BucketNotFoundError: it is a link to a store that isn't there.
+        :raises nats.js.errors.BucketNotFoundError: it is a link to a store that doesn't exist.
         """
         store, info = await self._follow(name, show_deleted)
         if info.size == 0:
@@ -230,7 +232,7 @@ class ObjectStore:
     async def _follow(
         self, name: str, show_deleted: Optional[bool]
     ) -> tuple[ObjectStore, api.ObjectInfo]:
-        """Finds the object that a name stands for, over any links, and the store that has it."""
+        """Follows links; returns the store that has the object, and the object's meta data."""
         store = self
         followed: set[tuple[str, str]] = set()
         while True:
@@ -257,14 +259,15 @@ class ObjectStore:
         data: Union[str, bytes, io.BufferedIOBase],
         meta: Optional[api.ObjectMeta] = None,
     ) -> api.ObjectInfo:
-        """Stores an object; it takes the place of one with the same name once it is complete.
+        """Stores an object. Once it is complete, it replaces an older one of the same name.
 
-        If this raises or is cancelled, what it has stored is removed and an older object stays.
+        If this raises or is cancelled, what it has stored is removed and the older object stays.
 
+        :param name: of the object.
         :param data: text, bytes, or a file object, which is read to its end with ``readinto``
             in a thread of the loop's default executor, about a megabyte at a time.
         :param meta: description and headers, and in its ``options`` the size of the chunks in
-            bytes or a link. A name in it counts if ``name`` is empty; else it is replaced.
+            bytes, or a link. Its name counts if ``name`` is empty, and is set to ``name`` else.
         :raises TypeError: the data is something else.
         :raises nats.js.errors.BadObjectMetaError: a link leads to itself or to its own store.
         :raises nats.js.errors.APIError: the server refuses a chunk, e.g. because the store is
@@ -310,7 +313,7 @@ class ObjectStore:
             try:
                 await run_to_end(chunks.discard(self._stream))
             except Error:
-                # Whoever is cancelled must not get something else for it.
+                # A cancelled caller has to see the cancellation, not this error.
                 if isinstance(error, Exception):
                     raise
             raise
@@ -323,14 +326,14 @@ class ObjectStore:
         return info
 
     async def _commit(self, info: api.ObjectInfo, replaced: Optional[api.ObjectInfo]) -> None:
-        """Makes chunks an object."""
+        """Publishes the meta data that make an object of the chunks."""
         try:
             await self._publish_meta(info.name, info)
         except (APIError, NoStreamResponseError):
             await self._purge_chunks(info.nuid)
             raise
         except Exception:
-            # The acknowledgement may be what got lost. As long as the object can still turn up,
+            # Perhaps only the acknowledgement was lost. As long as the object may still turn up,
             # it needs its chunks.
             if not await self._is_latest(info):
                 raise
@@ -350,7 +353,7 @@ class ObjectStore:
         return self.ObjectStoreStatus(stream_info=info, bucket=self._name)
 
     async def seal(self) -> None:
-        """Makes the store read-only, for good."""
+        """Makes the store read-only for ever."""
         info = await self._js.stream_info(self._stream)
         info.config.sealed = True
         await self._js.update_stream(info.config)
@@ -362,7 +365,8 @@ class ObjectStore:
     ) -> None:
         """Replaces description and headers of an object; its options stay.
 
-        :param meta: has to have the same name: objects can't be renamed, as with nats-py.
+        :param name: of the object.
+        :param meta: with the same name: as with nats-py, objects can't be renamed.
         :raises nats.js.errors.ObjectDeletedError: there is no such object.
         :raises nats.js.errors.ObjectAlreadyExists: ``meta`` has another name.
         """
@@ -386,10 +390,10 @@ class ObjectStore:
     ) -> ObjectStore.ObjectWatcher:
         """Watches the store: first the objects that are there, then ``None``, then every change.
 
-        :param ignore_deletes: no deleted objects.
-        :param include_history: all that the stream has, which for each name is the latest.
+        :param ignore_deletes: leave out deleted objects.
+        :param include_history: all that the stream has, which is the latest for each name.
         :param meta_only: accepted for compatibility, without effect: watchers never read content.
-        :param updates_only: changes from now on only, and no ``None``.
+        :param updates_only: only changes from now on, and no ``None``.
         """
         watcher = self.ObjectWatcher(self)
         watcher._ignore_deletes = ignore_deletes
@@ -399,7 +403,7 @@ class ObjectStore:
             initial = None
             policy = api.DeliverPolicy.NEW
         else:
-            # Before the consumer delivers anything.
+            # Counted before the consumer delivers anything.
             initial = await count_initial_values(
                 self._js, self._stream, all_meta, include_history, whole=False
             )
@@ -410,10 +414,11 @@ class ObjectStore:
         return watcher
 
     async def delete(self, name: str) -> None:
-        """Deletes an object; that there was one can still be seen.
+        """Deletes the content of an object; its meta data tell that it was deleted.
 
+        :param name: of the object.
         :raises nats.js.errors.ObjectNotFoundError: there is no such object.
-        :raises nats.js.errors.BadObjectMetaError: what is known of it makes no sense.
+        :raises nats.js.errors.BadObjectMetaError: the meta data can't be read.
         """
         info = await self.get_info(name)
         if not info.nuid:
@@ -423,7 +428,7 @@ class ObjectStore:
         info.size = 0
         info.chunks = 0
         info.digest = ""
-        # Not empty as with nats-py: other clients can't read, nor list, what has no valid time.
+        # With nats-py it is empty: then other clients can't read or list the object.
         info.mtime = _now()
         await run_to_end(self._delete(name, info))
 
@@ -431,11 +436,11 @@ class ObjectStore:
         try:
             await self._publish_meta(name, info)
         except APIError:
-            # Even so: a store that is full has room for the mark after that.
+            # Purged all the same: a full store has room for the mark then.
             await self._purge_chunks(info.nuid)
             raise
         except Exception:
-            # The mark may not be there: then the object has to stay whole.
+            # Unless the mark has been stored, the object has to stay whole.
             if not await self._is_deleted(info):
                 raise
         await self._purge_chunks(info.nuid)
@@ -448,7 +453,7 @@ class ObjectStore:
         """Returns the objects, oldest first: ``await obs.list()`` gives them as a list, and
         ``async for info in obs.list()`` one by one.
 
-        :param ignore_deletes: no deleted objects.
+        :param ignore_deletes: leave out deleted objects.
         :raises nats.js.errors.NotFoundError: there are none.
         """
         return Listing(self._list(ignore_deletes))

@@ -15,7 +15,7 @@ __all__ = ["add_service"]
 
 
 async def add_service(nc: Client, config: Optional[ServiceConfig] = None, **kwargs: Any) -> Service:
-    """Makes a service and starts it; add endpoints to it then.
+    """Makes a service and starts it. Endpoints are added to it afterwards.
 
     :param nc: the client that carries the service.
     :param config: what the service is made from.

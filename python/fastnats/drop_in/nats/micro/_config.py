@@ -1,4 +1,4 @@
-"""What services, groups and endpoints are made from, and the checks of it (ADR-32)."""
+"""What services, groups and endpoints are made from, checked (ADR-32)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAME_REGEX = re.compile(r"^[A-Za-z0-9\-_]+$")
 SUBJECT_REGEX = re.compile(r"^[^ >]*[>]?$")
 
 StatsHandler = Callable[[EndpointStats], Any]
-"""Called with an endpoint's statistics; its result, any JSON value, becomes their ``data``."""
+"""Gets the statistics of an endpoint and returns any JSON value: their ``data``."""
 
 
 @dataclass
@@ -41,7 +41,7 @@ class EndpointConfig:
     """The queue group; by default that of the group or service, else ``q``."""
 
     subject: Optional[str] = None
-    """The subject, behind the names of the groups; by default the name."""
+    """The subject, after the names of the groups; by default the name."""
 
     metadata: Optional[dict[str, str]] = None
     """Shown by INFO."""
@@ -68,10 +68,10 @@ class GroupConfig:
     """What a group of endpoints is made from."""
 
     name: str
-    """First token(s) of the subjects of the endpoints."""
+    """The first token, or tokens, of the subjects of the endpoints."""
 
     queue_group: Optional[str] = None
-    """The queue group of the endpoints that name none."""
+    """The queue group of the endpoints that don't name one."""
 
 
 @dataclass
@@ -94,10 +94,10 @@ class ServiceConfig:
     """Shown by PING, INFO and STATS."""
 
     queue_group: Optional[str] = None
-    """The queue group of the groups and endpoints that name none, by default ``q``."""
+    """The queue group of the groups and endpoints that don't name one, by default ``q``."""
 
     stats_handler: Optional[StatsHandler] = None
-    """Makes the ``data`` of the endpoints' statistics."""
+    """Returns the ``data`` of the endpoints' statistics."""
 
     def __post_init__(self) -> None:
         if not self.name:

@@ -14,12 +14,13 @@ async def _drain(subscription: Subscription) -> None:
     try:
         await subscription.drain()
     except errors.BadSubscriptionError:
-        # Ended by somebody else, which is all that is wanted.
+        # It has ended already.
         pass
 
 
 async def drain_all(subscriptions: Iterable[Subscription], timeout: float) -> bool:
-    """Drains subscriptions side by side; false if it took too long and handlers were cut.
+    """Drains subscriptions at the same time; returns ``False`` if the time was up and handlers were
+    cancelled.
 
     :param timeout: seconds.
     :raises nats.errors.Error: a subscription can't be drained.
@@ -33,7 +34,7 @@ async def drain_all(subscriptions: Iterable[Subscription], timeout: float) -> bo
         with contextlib.suppress(errors.Error):
             await draining[task].unsubscribe()
         task.cancel()
-    # All are asked for theirs, else asyncio reports what nobody has looked at.
+    # The exceptions of all tasks are retrieved, or asyncio reports them as forgotten.
     failed = [error for error in [task.exception() for task in done] if error]
     if failed:
         raise failed[0]

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import nats.micro.service
 
 DEFAULT_QUEUE_GROUP = "q"
-"""The queue group of endpoints for which no other is named."""
+"""The queue group of endpoints for which there is no other."""
 
 # The request whose handler the running code belongs to.
 _current_request: ContextVar[Optional[Request]] = ContextVar("nats_micro_request", default=None)
@@ -39,7 +39,7 @@ class _Counters:
 
 
 def _counter(name: str) -> property:
-    """One of an endpoint's counters, under nats-py's name for it."""
+    """Returns a property for a counter, which nats-py has as an attribute of the endpoint."""
 
     def get(endpoint: Endpoint) -> Any:
         return getattr(endpoint._counters, name)
@@ -53,7 +53,7 @@ def _counter(name: str) -> property:
 class Endpoint:
     """One handler of a service; made by :meth:`Service.add_endpoint`."""
 
-    # Programs that answer requests in tasks of their own count them here.
+    # Programs that answer requests in tasks of their own count them with these.
     _num_requests = _counter("num_requests")
     _num_errors = _counter("num_errors")
     _processing_time = _counter("processing_time")
@@ -79,7 +79,7 @@ class Endpoint:
         )
 
     def _reset(self) -> None:
-        # A request under way keeps the old counters, so that it isn't half in the new ones.
+        # A request being handled keeps the old counters, or half of it would count in the new ones.
         self._counters = _Counters()
 
     def _is_caller(self) -> bool:
@@ -125,7 +125,7 @@ class Endpoint:
         try:
             await self._handler(request)
         except (Exception, asyncio.CancelledError) as error:
-            # One that comes from something that the handler has waited for is its failure.
+            # A cancellation of something that the handler was waiting for is a failure of it.
             if isinstance(error, asyncio.CancelledError) and is_being_cancelled():
                 raise
             counters.num_errors += 1

@@ -33,7 +33,11 @@ class EndpointManager(Protocol):
     ) -> None: ...
 
     async def add_endpoint(self, config: Optional[EndpointConfig] = None, **kwargs: Any) -> None:
-        """Adds an endpoint."""
+        """Adds an endpoint.
+
+        :param config: what the endpoint is made from.
+        :param kwargs: fields of :class:`EndpointConfig`, instead of ``config`` or over it.
+        """
         ...
 
 
@@ -47,7 +51,11 @@ class GroupManager(Protocol):
     def add_group(self, config: GroupConfig) -> Group: ...
 
     def add_group(self, config: Optional[GroupConfig] = None, **kwargs: Any) -> Group:
-        """Adds a group."""
+        """Adds a group.
+
+        :param config: what the group is made from.
+        :param kwargs: fields of :class:`GroupConfig`, instead of ``config`` or over it.
+        """
         ...
 
 

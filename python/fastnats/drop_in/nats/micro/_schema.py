@@ -14,7 +14,7 @@ INFO_RESPONSE_TYPE = "io.nats.micro.v1.info_response"
 PING_RESPONSE_TYPE = "io.nats.micro.v1.ping_response"
 STATS_RESPONSE_TYPE = "io.nats.micro.v1.stats_response"
 
-# `dict` and `list` themselves; their contents' types can't be inferred from a bare class.
+# `dict` and `list`, with types for what they contain.
 _new_dict = cast("Callable[[], dict[str, Any]]", dict)
 _new_list = cast("Callable[[], list[Any]]", list)
 
@@ -41,7 +41,7 @@ def _required(data: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _parse_time(text: str) -> datetime:
-    """A time as services write it; those in Go with nanoseconds, or no fraction at all.
+    """A time as services write it: those in Go with nanoseconds, or with no fraction at all.
 
     :raises ValueError: it isn't one, or not in UTC.
     """
@@ -60,7 +60,7 @@ class EndpointStats:
     """The subject it listens on."""
 
     queue_group: str
-    """The queue group in which it does."""
+    """The queue group that it listens in."""
 
     num_requests: int
     """Requests received."""
@@ -84,6 +84,7 @@ class EndpointStats:
     def from_dict(cls, data: dict[str, Any]) -> EndpointStats:
         """The statistics of a JSON object.
 
+        :param data: the object.
         :raises KeyError: something is missing that isn't optional.
         """
         return cls(**_required(data, *_ENDPOINT, *_STATISTICS), data=data.get("data"))
@@ -98,7 +99,7 @@ class EndpointStats:
 
 @dataclass
 class EndpointInfo:
-    """What an endpoint is."""
+    """What INFO tells about an endpoint."""
 
     name: str
     """The name of the endpoint."""
@@ -107,7 +108,7 @@ class EndpointInfo:
     """The subject it listens on."""
 
     queue_group: str
-    """The queue group in which it does."""
+    """The queue group that it listens in."""
 
     metadata: dict[str, Any] = field(default_factory=_new_dict)
     """The metadata it was made with."""
@@ -116,6 +117,7 @@ class EndpointInfo:
     def from_dict(cls, data: dict[str, Any]) -> EndpointInfo:
         """The information of a JSON object.
 
+        :param data: the object.
         :raises KeyError: something is missing.
         """
         return cls(**_required(data, *_ENDPOINT, "metadata"))
@@ -126,7 +128,7 @@ class EndpointInfo:
 
 
 class ServiceIdentity(Protocol):
-    """What tells an instance of a service from others."""
+    """What identifies an instance of a service."""
 
     id: str
     name: str
@@ -148,6 +150,7 @@ class ServicePing(ServiceIdentity):
     def from_dict(cls, data: dict[str, Any]) -> ServicePing:
         """The answer of a JSON object.
 
+        :param data: the object.
         :raises KeyError: something is missing that isn't optional.
         """
         return cls(**_required(data, *_IDENTITY), metadata=data.get("metadata", {}))
@@ -186,6 +189,7 @@ class ServiceStats(ServiceIdentity):
     def from_dict(cls, data: dict[str, Any]) -> ServiceStats:
         """The answer of a JSON object.
 
+        :param data: the object.
         :raises KeyError: something is missing.
         :raises ValueError: the time isn't well formed.
         """
@@ -232,8 +236,9 @@ class ServiceInfo:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ServiceInfo:
-        """The answer of a JSON object; what isn't known in it is left out.
+        """The answer of a JSON object.
 
+        :param data: the object; unknown fields are left out.
         :raises KeyError: something is missing that isn't optional.
         """
         return cls(

@@ -42,7 +42,7 @@ class Request:
         """Sends a reply.
 
         :param data: the payload.
-        :param headers: the headers; those of the request aren't sent back.
+        :param headers: the headers; those of the request aren't repeated.
         :raises ValueError: the sender wants no reply.
         :raises nats.errors.Error: as :meth:`nats.aio.client.Client.publish`.
         """
@@ -57,12 +57,12 @@ class Request:
         data: bytes = b"",
         headers: Optional[dict[str, str]] = None,
     ) -> None:
-        """Sends a reply that is an error, told by two headers (ADR-32).
+        """Sends a reply that two headers mark as an error (ADR-32).
 
         It doesn't count in the statistics; to have it counted, raise :class:`ServiceError`.
 
-        :param code: what programs tell errors apart by, often a number as in HTTP.
-        :param description: what people read; line ends in it become spaces.
+        :param code: for programs, often a number as in HTTP.
+        :param description: for people; line ends in it become spaces.
         :param data: the payload.
         :param headers: further headers.
         :raises ValueError: the sender wants no reply.
@@ -73,7 +73,7 @@ class Request:
 
 
 Handler = Callable[[Request], Awaitable[None]]
-"""Answers one request; what it raises is sent as an error."""
+"""Answers one request; an exception that it raises is sent as an error."""
 
 
 @dataclass
@@ -92,5 +92,8 @@ class ServiceError(Exception):
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> ServiceError:
-        """The error of a JSON object; what is missing becomes empty."""
+        """The error of a JSON object.
+
+        :param data: the object; what is missing becomes empty.
+        """
         return cls(code=data.get("code", ""), description=data.get("description", ""))

@@ -78,7 +78,7 @@ __all__ = [
     "control_subject",
 ]
 
-# This is where applications find them, and where nats-py's pickles say they are.
+# Applications find them here, and pickles of nats-py name this module.
 for _public in (
     Endpoint,
     EndpointConfig,
@@ -149,13 +149,13 @@ class Service(EndpointParent, AsyncContextManager["Service"]):
 
     @property
     def id(self) -> str:
-        """What tells this instance from others of the same name."""
+        """The id of this instance, among all of the same name."""
         return self._id
 
     async def start(self) -> None:
-        """Makes the service visible: it answers PING, INFO and STATS from now on.
+        """Makes the service visible: from now on it answers PING, INFO and STATS.
 
-        Does nothing if it is started already.
+        Does nothing if it has been started.
 
         :raises nats.errors.Error: as :meth:`nats.aio.client.Client.subscribe`.
         """
@@ -182,9 +182,9 @@ class Service(EndpointParent, AsyncContextManager["Service"]):
         return Group(self, config)
 
     def stats(self) -> ServiceStats:
-        """The statistics of all endpoints, as STATS tells them.
+        """Returns the statistics of all endpoints, as STATS tells them.
 
-        What the stats handler raises passes through.
+        :raises Exception: as the stats handler.
         """
         stats = ServiceStats(
             id=self._id,
@@ -200,7 +200,7 @@ class Service(EndpointParent, AsyncContextManager["Service"]):
         return stats
 
     def info(self) -> ServiceInfo:
-        """What the service and its endpoints are, as INFO tells it."""
+        """Returns the description of the service and its endpoints, as INFO tells it."""
         return ServiceInfo(
             id=self._id,
             name=self._name,
@@ -213,19 +213,19 @@ class Service(EndpointParent, AsyncContextManager["Service"]):
     async def reset(self) -> None:
         """Sets the statistics of all endpoints to zero, and the time of the start to now.
 
-        Requests under way don't count in the new statistics.
+        Requests that are being handled don't count in the new statistics.
         """
         for endpoint in self._endpoints:
             endpoint._reset()
         self._started = _now()
 
     async def stop(self) -> None:
-        """Takes no more requests, has those received answered, then ends the monitoring.
+        """Takes no more requests, waits until those received are answered, then ends monitoring.
 
-        Gives the handlers the client's ``drain_timeout``; those that take longer are cancelled,
-        and ``error_cb`` gets a :class:`nats.errors.DrainTimeoutError`. Stopping goes on if this
-        is cancelled. In a handler of the service it returns at once, as the handler has to end
-        first; see :attr:`stopped`.
+        Handlers have the client's ``drain_timeout``; those that take longer are cancelled, and
+        ``error_cb`` gets a :class:`nats.errors.DrainTimeoutError`. If this call is cancelled,
+        stopping goes on. In a handler of the service this returns at once, as the handler has to
+        end first; see :attr:`stopped`.
 
         :raises nats.errors.ConnectionClosedError: the client is closed.
         :raises nats.errors.ConnectionDrainingError: the client drains.
@@ -257,7 +257,7 @@ class Service(EndpointParent, AsyncContextManager["Service"]):
         return self._stopped
 
     async def __aenter__(self) -> Service:
-        """Starts the service unless it is."""
+        """Starts the service, unless it has been started."""
         await self.start()
         return self
 
@@ -289,12 +289,12 @@ def control_subject(
     id: Optional[str] = None,
     prefix: str = DEFAULT_PREFIX,
 ) -> str:
-    """The subject on which services are asked (ADR-32).
+    """Returns the subject for a question to services (ADR-32).
 
-    :param verb: what they are asked.
+    :param verb: the question.
     :param name: only services of this name; all if not given.
     :param id: only the instance with this id, of the service called ``name``.
-    :param prefix: first token(s) of the subject.
+    :param prefix: first token, or tokens, of the subject.
     """
     if name is None and id is None:
         return f"{prefix}.{verb.value}"

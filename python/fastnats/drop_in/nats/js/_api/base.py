@@ -17,14 +17,14 @@ _B = TypeVar("_B", bound="Base")
 
 
 class _Attributes(dict[str, Any]):
-    """What is in `vars()`, and beside it what attributes can't hold of the JSON that an object was
-    made from."""
+    """The `vars()` of an object, and beside them those fields of the server's JSON that its
+    attributes don't hold."""
 
     rest: dict[str, Any]
 
 
 def _slots(cls: type) -> list[str]:
-    """The slots of an application's subclass."""
+    """Returns the slots that subclasses in an application have."""
     found: list[str] = []
     for base in cls.__mro__:
         names: Union[str, Iterable[str]] = vars(base).get("__slots__", ())
@@ -40,12 +40,12 @@ def _slots(cls: type) -> list[str]:
 class Base:
     """A JSON object of the JetStream API.
 
-    Where the server counts a duration in nanoseconds, the attribute has seconds. Strings are as
-    good as members of the enumerations, and are what responses hold. Attributes may be assigned.
+    Durations are in seconds, where the server has nanoseconds. Strings are as good as members of
+    the enumerations, and are what responses hold. Attributes may be assigned.
 
-    What the server says beyond the attributes is kept and sent back, so that a configuration that
-    was read, changed and written loses nothing a newer server knows. Two objects are equal and
-    look the same whatever else was said.
+    Fields that there are no attributes for are kept and sent back, so that a configuration which
+    is read, changed and written loses nothing that a newer server knows. They count neither for
+    equality nor in the ``repr``.
     """
 
     def __getstate__(self) -> Any:
@@ -85,7 +85,7 @@ class Base:
 
     @staticmethod
     def _to_nanoseconds(val: Optional[float]) -> int:
-        """Returns seconds as nanoseconds, see :func:`nats._units.to_nanoseconds`."""
+        """Returns seconds as nanoseconds, 0 for ``None``."""
         return to_nanoseconds(val)
 
     @staticmethod
@@ -122,10 +122,12 @@ class Base:
 
     @classmethod
     def from_response(cls: type[_B], resp: dict[str, Any]) -> _B:
-        """Makes an object of the server's JSON, which stays as it is.
+        """Returns the object for the server's JSON.
 
         Fields that this version doesn't know are kept for :meth:`as_dict`, here and in nested
         objects.
+
+        :param resp: the JSON object; it isn't changed.
         """
         converted = dict(resp)
         cls._convert_fields(converted)
@@ -137,13 +139,14 @@ class Base:
         made = cls(**known)
         for name, value in known.items():
             if isinstance(value, datetime.datetime):
-                # The server's nanoseconds.
+                # Kept for the server's nanoseconds.
                 converted[name] = resp[name]
         if converted:
             made._receive(converted)
         return made
 
     def _receive(self, rest: dict[str, Any]) -> None:
+        """Keeps fields of the server's JSON that there are no attributes for."""
         attributes = _Attributes(vars(self))
         attributes.rest = rest
         self.__dict__ = attributes
@@ -151,6 +154,7 @@ class Base:
     def evolve(self: _B, **params: Any) -> _B:
         """Returns a copy with other values for some attributes.
 
+        :param params: attributes and their new values.
         :raises TypeError: there is no such attribute.
         """
         evolved = replace(self, **params)
@@ -160,7 +164,7 @@ class Base:
         return evolved
 
     def _rest(self) -> dict[str, Any]:
-        """What the attributes can't hold of the JSON that this was made from."""
+        """Returns those fields of the server's JSON that the attributes don't hold."""
         rest: dict[str, Any] = getattr(vars(self), "rest", {})
         return rest
 
@@ -176,8 +180,8 @@ class Base:
         return self._to_utc_iso(value)
 
     def as_dict(self) -> dict[str, object]:
-        """Returns what the server takes for this object, without attributes that are ``None``,
-        and with what it has said beyond the attributes."""
+        """Returns the JSON object to send: without attributes that are ``None``, and with the
+        fields of the server's JSON that there are no attributes for."""
         result: dict[str, object] = {}
         rest = dict(self._rest())
         for field in fields(self):

@@ -17,8 +17,8 @@ from .streams import ClusterInfo
 class ConsumerConfig(Base):
     """The configuration of a consumer. What is ``None`` is left to the server.
 
-    With a ``deliver_subject`` messages are pushed, to one of the subscribers if there is a
-    ``deliver_group``; without, they are pulled.
+    With a ``deliver_subject`` messages are pushed, with a ``deliver_group`` to one of its
+    subscribers each; without a ``deliver_subject`` they are pulled.
     """
 
     name: Optional[str] = None
@@ -58,6 +58,7 @@ class ConsumerConfig(Base):
             resp["backoff"] = [to_seconds(value) for value in resp["backoff"]]
 
     def as_dict(self) -> dict[str, object]:
+        """As :meth:`Base.as_dict`, with durations and times as the server writes them."""
         result = super().as_dict()
         if self.opt_start_time is not None:
             result["opt_start_time"] = self._time_to_send("opt_start_time")
@@ -82,6 +83,7 @@ class SequenceInfo(Base):
         cls._convert_utc_iso(resp, "last_active")
 
     def as_dict(self) -> dict[str, object]:
+        """As :meth:`Base.as_dict`, with durations and times as the server writes them."""
         result = super().as_dict()
         if self.last_active is not None:
             result["last_active"] = self._time_to_send("last_active")
@@ -121,6 +123,7 @@ class ConsumerInfo(Base):
         cls._convert_utc_iso(resp, "created")
 
     def as_dict(self) -> dict[str, object]:
+        """As :meth:`Base.as_dict`, with durations and times as the server writes them."""
         result = super().as_dict()
         result["created"] = self._time_to_send("created")
         return result
@@ -147,6 +150,6 @@ class ConsumerReset(Base):
 
     @classmethod
     def _convert_fields(cls, resp: dict[str, Any]) -> None:
-        # The server sends both in one object.
+        # The server sends both in the same object.
         info = {name: resp.pop(name) for name in list(resp) if name != "reset_seq"}
         resp["info"] = ConsumerInfo.from_response(info)

@@ -48,7 +48,7 @@ class Header(str, Enum):
 
 
 class StatusCode(str, Enum):
-    """Inline statuses of messages that JetStream answers with."""
+    """Statuses of messages that JetStream answers with."""
 
     SERVICE_UNAVAILABLE = _units.NO_RESPONDERS_STATUS
     NO_MESSAGES = _units.NO_MESSAGES_STATUS
@@ -58,7 +58,8 @@ class StatusCode(str, Enum):
 
 
 class RetentionPolicy(str, Enum):
-    """What makes a stream remove a message: limits, no consumer that wants it, or its ack."""
+    """When a stream removes a message: at its limits, without a consumer that is interested, or
+    once acknowledged."""
 
     LIMITS = "limits"
     INTEREST = "interest"
@@ -73,7 +74,7 @@ class StorageType(str, Enum):
 
 
 class DiscardPolicy(str, Enum):
-    """What a full stream gives up: its oldest messages, or the one being published."""
+    """What a full stream drops: its oldest messages, or the one being published."""
 
     OLD = "old"
     NEW = "new"

@@ -14,8 +14,8 @@ from .streams import Placement, RePublish
 class KeyValueConfig(Base):
     """The configuration of a key-value bucket (ADR-8). Sizes are in bytes.
 
-    ``limit_marker_ttl`` makes the server leave a marker for that long where ``ttl`` or a limit
-    removed a key; nats-server 2.11 or newer.
+    With ``limit_marker_ttl`` the server leaves a marker for that long where ``ttl`` or a limit
+    has removed a key; nats-server 2.11 or newer.
     """
 
     bucket: str
@@ -32,9 +32,10 @@ class KeyValueConfig(Base):
     limit_marker_ttl: Optional[float] = None  # seconds
 
     def as_dict(self) -> dict[str, object]:
+        """As :meth:`Base.as_dict`, with durations and times as the server writes them."""
         result = super().as_dict()
         result["ttl"] = self._to_nanoseconds(self.ttl)
-        # The stream's configuration carries it, under another name.
+        # It is part of the stream's configuration, under another name.
         result.pop("limit_marker_ttl", None)
         return result
 
@@ -52,6 +53,7 @@ class ObjectStoreConfig(Base):
     placement: Optional[Placement] = None
 
     def as_dict(self) -> dict[str, object]:
+        """As :meth:`Base.as_dict`, with durations and times as the server writes them."""
         result = super().as_dict()
         result["ttl"] = self._to_nanoseconds(self.ttl)
         return result
@@ -59,7 +61,7 @@ class ObjectStoreConfig(Base):
 
 @dataclass
 class ObjectLink(Base):
-    """Points to an object of another store, or without a name to the store."""
+    """Points to an object of another store, without a name to the store itself."""
 
     bucket: str
     name: Optional[str] = None
@@ -79,7 +81,7 @@ class ObjectMetaOptions(Base):
 
 @dataclass
 class ObjectMeta(Base):
-    """What whoever puts an object can say about it."""
+    """The meta data that an object is put with."""
 
     name: Optional[str] = None
     description: Optional[str] = None
@@ -93,7 +95,8 @@ class ObjectMeta(Base):
 
 @dataclass
 class ObjectInfo(Base):
-    """An object as stored: its meta data, ``size`` in bytes, and where its chunks are."""
+    """An object as stored: its meta data, ``size`` in bytes, and what tells where its chunks are:
+    ``nuid``."""
 
     name: str
     bucket: str

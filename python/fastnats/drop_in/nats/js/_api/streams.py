@@ -17,7 +17,7 @@ _COMPRESSIONS = tuple(StoreCompression)
 
 @dataclass
 class PubAck(Base):
-    """The server's answer to a published message.
+    """The server's acknowledgement of a published message.
 
     ``batch_id`` and ``batch_size`` come with the commit of a batch (ADR-50); ``stream`` is empty
     and ``seq`` 0 for a message of a batch that isn't committed yet. ``val`` is the decimal value
@@ -39,6 +39,7 @@ class PubAck(Base):
                 resp.setdefault(attribute, resp.pop(name))
 
     def as_dict(self) -> dict[str, object]:
+        """As :meth:`Base.as_dict`, with the server's names for the batch."""
         result = super().as_dict()
         for name, attribute in (("batch", "batch_id"), ("count", "batch_size")):
             if attribute in result:
@@ -64,9 +65,9 @@ class ExternalStream(Base):
 
 @dataclass
 class StreamConsumerSource(Base):
-    """A consumer made beforehand through which a stream is sourced or mirrored (ADR-60).
+    """An existing consumer through which a stream is sourced or mirrored (ADR-60).
 
-    Work queue and interest streams can't be sourced without. Both fields are mandatory.
+    Work queue and interest streams can't be sourced without one. Both fields are mandatory.
     """
 
     name: str
@@ -75,7 +76,7 @@ class StreamConsumerSource(Base):
 
 @dataclass
 class SubjectTransform(Base):
-    """Maps subjects that match ``src`` to ``dest``, which may use its wildcards."""
+    """Maps subjects that match ``src`` to ``dest``, which may refer to the wildcards of ``src``."""
 
     src: str
     dest: str
@@ -83,7 +84,7 @@ class SubjectTransform(Base):
 
 @dataclass
 class StreamSource(Base):
-    """A stream that another one copies, from the start or from a sequence or time on."""
+    """A stream that another one copies, from the start, or from a sequence or time on."""
 
     name: str
     opt_start_seq: Optional[int] = None
@@ -101,6 +102,7 @@ class StreamSource(Base):
         cls._convert_utc_iso(resp, "opt_start_time")
 
     def as_dict(self) -> dict[str, object]:
+        """As :meth:`Base.as_dict`, with durations and times as the server writes them."""
         result = super().as_dict()
         if self.opt_start_time is not None:
             result["opt_start_time"] = self._time_to_send("opt_start_time")
@@ -109,7 +111,8 @@ class StreamSource(Base):
 
 @dataclass
 class StreamSourceInfo(Base):
-    """How far a copy lags behind its source in messages; ``active`` is nanoseconds."""
+    """How many messages a copy lags behind its source; ``active`` is the time since it was last
+    heard of, in nanoseconds, -1 for never."""
 
     name: str
     lag: Optional[int] = None
@@ -127,7 +130,7 @@ class LostStreamData(Base):
 
 @dataclass
 class StreamState(Base):
-    """What is in a stream. ``subjects`` counts messages by subject, if it was asked for."""
+    """What is in a stream. ``subjects`` has the number of messages by subject, if asked for."""
 
     messages: int
     bytes: int
@@ -146,7 +149,7 @@ class StreamState(Base):
 
 @dataclass
 class RePublish(Base):
-    """Publishes stored messages again: those matching ``src`` to ``dest``."""
+    """Publishes stored messages again: those whose subject matches ``src``, to ``dest``."""
 
     src: Optional[str] = None
     dest: Optional[str] = None
@@ -165,6 +168,7 @@ class StreamConsumerLimits(Base):
         cls._convert_nanoseconds(resp, "inactive_threshold")
 
     def as_dict(self) -> dict[str, object]:
+        """As :meth:`Base.as_dict`, with durations and times as the server writes them."""
         result = super().as_dict()
         if self.inactive_threshold is not None:
             result["inactive_threshold"] = self._to_nanoseconds(self.inactive_threshold)
@@ -230,7 +234,7 @@ class StreamConfig(Base):
         cls._convert(resp, "consumer_limits", StreamConsumerLimits)
 
     def as_dict(self) -> dict[str, object]:
-        """As :meth:`Base.as_dict`.
+        """As :meth:`Base.as_dict`, with durations as the server writes them.
 
         :raises ValueError: ``compression`` has no valid value, or ``metadata`` is no dict.
         """
@@ -251,7 +255,8 @@ class StreamConfig(Base):
 
 @dataclass
 class PeerInfo(Base):
-    """A replica. ``active`` is nanoseconds since it was last heard of, ``lag`` operations."""
+    """A replica. ``active`` is the time since it was last heard of, in nanoseconds; ``lag`` is how
+    many operations it is behind."""
 
     name: Optional[str] = None
     current: Optional[bool] = None
