@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any, Protocol, TypeVar
+
+
+class _Detailed(Protocol):
+    details: str
+
+
+_E = TypeVar("_E", bound=_Detailed)
 
 
 def reason_of(error: BaseException) -> str:
@@ -11,3 +19,15 @@ def reason_of(error: BaseException) -> str:
     if not text and isinstance(error, asyncio.TimeoutError):
         return "timed out"
     return text or type(error).__name__
+
+
+def concerning(error: _E, details: str, **attributes: Any) -> _E:
+    """Returns an error, with details.
+
+    :param details: what the error is about; its text ends with it.
+    :param attributes: attributes of its class that say the same.
+    """
+    error.details = details
+    for name, value in attributes.items():
+        setattr(error, name, value)
+    return error

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Optional
 
+from nats._texts import concerning
 from nats._units import NO_RESPONDERS_STATUS, status_of
 from nats.aio.msg import Msg
 from nats.js import api
-from nats.js.errors import NoStreamResponseError, concerning
+from nats.js.errors import NoStreamResponseError
 
 from ._api_requests import decode
 

@@ -6,8 +6,9 @@ import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Optional
 
+from nats._texts import concerning
 from nats.errors import NoRespondersError, TimeoutError
-from nats.js.errors import APIError, concerning
+from nats.js.errors import APIError
 
 from ._api_requests import asked_about, decode, encode, no_jetstream
 

@@ -6,10 +6,12 @@ import json
 from json.encoder import encode_basestring_ascii
 from typing import Any, Optional
 
+from nats._texts import concerning
 from nats._units import SERVICE_UNAVAILABLE
 
+from ._api.enums import DEFAULT_PREFIX
 from ._names import check_consumer_name, check_stream_name
-from .errors import APIError, ServiceUnavailableError, concerning
+from .errors import APIError, ServiceUnavailableError
 
 
 def stream_operation(operation: str, stream: Optional[str]) -> str:
@@ -31,6 +33,18 @@ def consumer_operation(operation: str, stream: Optional[str], consumer: Optional
     check_stream_name(stream)
     check_consumer_name(consumer)
     return f"{operation}.{stream}.{consumer}"
+
+
+def put_prefix(api_prefix: str, pre: str) -> str:
+    """Returns what comes before the key in the subjects that values are put to.
+
+    For a bucket in another domain it begins with the API's prefix, as `$KV` subjects don't pass
+    from one domain to another.
+
+    :param pre: what comes before the key in the bucket's own subjects.
+    """
+    is_domain = api_prefix.startswith("$JS.") and api_prefix.endswith(".API")
+    return f"{api_prefix}.{pre}" if is_domain and api_prefix != DEFAULT_PREFIX else pre
 
 
 def encode(request: Optional[dict[str, Any]]) -> bytes:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
+from nats._texts import concerning
 from nats.js import api
-from nats.js.errors import APIError, Error, NotFoundError, concerning
+from nats.js.errors import APIError, Error, NotFoundError
 
 if TYPE_CHECKING:
     from .manager import JetStreamManager

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from nats._texts import concerning
 from nats.js import api
-from nats.js.errors import APIError, ConsumerInvalidResetError, concerning
+from nats.js.errors import APIError, ConsumerInvalidResetError
 
 from ._api_client import ApiClient
 from ._api_requests import consumer_operation, stream_operation

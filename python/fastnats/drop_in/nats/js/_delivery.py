@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING, Optional
 
 from nats import errors
-from nats.js.errors import APIError, NotFoundError, concerning
+from nats._texts import concerning
+from nats.js.errors import APIError, NotFoundError
 
 if TYPE_CHECKING:
     from .client import JetStreamContext

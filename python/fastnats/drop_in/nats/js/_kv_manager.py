@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional, cast
 
+from nats._texts import concerning
 from nats._units import BAD_REQUEST, NOT_FOUND
 from nats.js import api
 from nats.js.errors import (
@@ -12,12 +13,12 @@ from nats.js.errors import (
     KeyHistoryTooLargeError,
     KeyValueLimitMarkerTTLNotSupportedError,
     NotFoundError,
-    concerning,
 )
 from nats.js.manager import JetStreamManager
 
+from ._api_requests import put_prefix
 from ._names import check_bucket_name
-from .kv import KeyValue, put_prefix
+from .kv import KeyValue
 
 if TYPE_CHECKING:
     from .client import JetStreamContext

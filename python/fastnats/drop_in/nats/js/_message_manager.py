@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Optional
 
+from nats._texts import concerning
 from nats._units import NO_MESSAGES_STATUS, NO_RESPONDERS_STATUS, NOT_FOUND, status_of
 from nats.errors import NoRespondersError
 from nats.js import api
-from nats.js.errors import APIError, NotFoundError, concerning
+from nats.js.errors import APIError, NotFoundError
 
 from ._api_client import ApiClient
 from ._api_requests import decode, encode, last_message_request, no_jetstream, stream_operation

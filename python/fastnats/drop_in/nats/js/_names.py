@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from .errors import InvalidBucketNameError, concerning
+from nats._texts import concerning
+
+from .errors import InvalidBucketNameError, InvalidKeyError
 
 # These can't be part of a token of a subject, or of the name of a file on the server.
 _INVALID_NAME_CHARS = ">*. /\\\t\r\n"
@@ -36,6 +38,12 @@ def check_bucket_name(bucket: Optional[str]) -> None:
     if VALID_BUCKET_RE.match(bucket) is None:  # type: ignore[arg-type]
         details = f"{bucket!r}: a name has letters, digits, '_' and '-' only"
         raise concerning(InvalidBucketNameError(), details)
+
+
+def check_key(key: str) -> None:
+    """:raises nats.js.errors.InvalidKeyError: no key can be like that."""
+    if not is_key_valid(key):
+        raise InvalidKeyError(key)
 
 
 def is_key_valid(key: str) -> bool:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats._core import ObjectReader
+from nats._texts import concerning
 from nats.js import api
-from nats.js.errors import DigestMismatchError, concerning
+from nats.js.errors import DigestMismatchError
 
 from ._delivery import Delivery
 

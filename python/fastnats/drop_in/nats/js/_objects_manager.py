@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional, cast
 
+from nats._texts import concerning
 from nats._units import NOT_FOUND
 from nats.js import api
-from nats.js.errors import BucketNotFoundError, NotFoundError, concerning
+from nats.js.errors import BucketNotFoundError, NotFoundError
 from nats.js.manager import JetStreamManager
 
 from ._names import check_bucket_name

@@ -6,10 +6,11 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats._core import AckWindow, Connection
+from nats._texts import concerning
 from nats.aio._waits import wait_for_future
 from nats.errors import NoRespondersError, TimeoutError
 from nats.js import api
-from nats.js.errors import Error, NoStreamResponseError, TooManyStalledMsgsError, concerning
+from nats.js.errors import Error, NoStreamResponseError, TooManyStalledMsgsError
 from nats.js.manager import JetStreamManager
 
 from ._acks import no_stream, parse_ack_message

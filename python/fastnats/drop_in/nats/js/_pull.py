@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, Optional
 
 import nats
 from nats import errors
+from nats._texts import concerning
 from nats._units import to_timeout_nanoseconds
 from nats.aio._server_errors import Violation
 from nats.aio.msg import Msg
@@ -18,7 +19,6 @@ from nats.js.errors import (
     FetchTimeoutError,
     ServerError,
     ServiceUnavailableError,
-    concerning,
 )
 
 from ._consumer import SubscriptionConsumer
@@ -132,7 +132,11 @@ class PullSubscription:
 
     async def unsubscribe(self) -> None:
         """Ends the subscription. The consumer stays unless it was made for this subscription
-        and has no name."""
+        and has no name.
+
+        :raises ValueError: it has no subscription underneath any more.
+        :raises nats.errors.BadSubscriptionError: it has ended already.
+        """
         if self._sub is None:
             raise ValueError("nats: invalid subscription")
         await self._sub.unsubscribe()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import nats
 from nats import errors
+from nats._texts import concerning
 from nats.aio._waits import wait_for
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -19,7 +20,6 @@ from nats.js.errors import (
     ConsumerNotActiveError,
     ConsumerSequenceMismatchError,
     NotFoundError,
-    concerning,
 )
 
 from ._consumer import SubscriptionConsumer, create_ephemeral, is_named

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Optional
 
+from nats._texts import concerning
 from nats._units import NOT_FOUND
 from nats.js import api
-from nats.js.errors import NotFoundError, concerning
+from nats.js.errors import NotFoundError
 
 from ._api_client import ApiClient
 from ._api_requests import stream_operation

@@ -168,6 +168,7 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         :raises nats.js.errors.NotFoundError: no stream stores the subject.
         :raises nats.js.errors.Error: the existing consumer is of another kind, in use, or has
             another subject or another configuration than is asked for.
+        :raises TypeError: the server has told no name of the consumer.
         """
         if stream is None:
             stream = await self._jsm.find_stream_name_by_subject(subject)
@@ -260,7 +261,7 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         :param config: configuration of the consumer, with its ``deliver_subject``.
         :param consumer: name of the consumer.
         :param cb: this and what follows as for :meth:`subscribe`: ``manual_ack``,
-            ``ordered_consumer``, ``pending_msgs_limit`` and ``pending_bytes_limit``.
+            ``ordered_consumer``, ``pending_msgs_limit``, and in bytes ``pending_bytes_limit``.
         :raises TypeError: ``config`` has no ``deliver_subject``.
         """
         if cb and not manual_ack and not acknowledges_itself(config):
@@ -373,7 +374,8 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         :param consumer: its name; ``durable`` and ``name`` are older spellings.
         :param stream: name of the stream.
         :param inbox_prefix: first part of the inbox, dot included.
-        :param pending_msgs_limit: as for :meth:`pull_subscribe`, like ``pending_bytes_limit``.
+        :param pending_msgs_limit: as for :meth:`pull_subscribe`, like ``pending_bytes_limit``
+            in bytes.
         :raises ValueError: no stream is given.
         """
         if not stream:

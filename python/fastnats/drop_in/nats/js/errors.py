@@ -41,9 +41,10 @@ What is a kind of what::
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import nats.errors
+from nats._texts import concerning
 from nats._units import (
     BAD_REQUEST,
     NO_RESPONDERS_STATUS,
@@ -92,9 +93,6 @@ __all__ = [
 ]
 
 
-_E = TypeVar("_E", bound="Error | nats.errors.TimeoutError")
-
-
 class Error(nats.errors.Error):
     """Base of the errors of JetStream, except for timeouts.
 
@@ -114,18 +112,6 @@ class Error(nats.errors.Error):
     def __str__(self) -> str:
         text = self._text()
         return f"{text.rstrip()} ({self.details})" if self.details else text
-
-
-def concerning(error: _E, details: str, **attributes: Any) -> _E:
-    """Returns the error, with details.
-
-    :param details: what the error is about; its text ends with it.
-    :param attributes: attributes of its class that say the same.
-    """
-    error.details = details
-    for name, value in attributes.items():
-        setattr(error, name, value)
-    return error
 
 
 @dataclass(repr=False, init=False)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, TypeAlias, TypeVar
 
 from nats._core import EntryFeed, EntryShape
+from nats._texts import concerning
 from nats._units import NOT_FOUND
 from nats.errors import TimeoutError
 from nats.js import api
@@ -21,13 +22,12 @@ from nats.js.errors import (
     KeyWrongLastSequenceError,
     NoKeysError,
     NotFoundError,
-    concerning,
 )
 
-from ._api_requests import last_message_request
+from ._api_requests import last_message_request, put_prefix
 from ._initial import count_initial_values
 from ._kv_watch import KeyWatcher as _KeyWatcher
-from ._names import VALID_KEY_RE, is_key_valid
+from ._names import VALID_KEY_RE, check_key, is_key_valid
 from ._watch import StopIterSentinel
 
 if TYPE_CHECKING:
@@ -59,18 +59,6 @@ _KeyValueError = TypeVar("_KeyValueError", bound=KeyValueError)
 
 _WRONG_LAST_SEQUENCE = (10071, 10164)
 _INACTIVE_THRESHOLD = 5 * 60
-
-
-def put_prefix(api_prefix: str, pre: str) -> str:
-    """Returns what comes before the key in the subjects that values are put to.
-
-    For a bucket in another domain it begins with the API's prefix, as `$KV` subjects don't pass
-    from one domain to another.
-
-    :param pre: what comes before the key in the bucket's own subjects.
-    """
-    is_domain = api_prefix.startswith("$JS.") and api_prefix.endswith(".API")
-    return f"{api_prefix}.{pre}" if is_domain and api_prefix != api.DEFAULT_PREFIX else pre
 
 
 class KeyValue:
@@ -239,9 +227,10 @@ class KeyValue:
         :param key: the key.
         :param value: bytes.
         :param validate_keys: check the key before the server is asked.
+        :raises nats.js.errors.InvalidKeyError: no key can be like that.
         """
-        if validate_keys and not is_key_valid(key):
-            raise InvalidKeyError(key)
+        if validate_keys:
+            check_key(key)
         ack = await self._js.publish(f"{self._put_pre}{key}", value)
         return ack.seq
 
@@ -259,9 +248,10 @@ class KeyValue:
         :param validate_keys: check the key before the server is asked.
         :param msg_ttl: whole seconds after which the server drops the value (ADR-43).
         :raises nats.js.errors.KeyExistsError: the key has a value.
+        :raises nats.js.errors.InvalidKeyError: no key can be like that.
         """
-        if validate_keys and not is_key_valid(key):
-            raise InvalidKeyError(key)
+        if validate_keys:
+            check_key(key)
         try:
             return await self._update(key, value, 0, validate_keys, msg_ttl)
         except KeyWrongLastSequenceError as conflict:
@@ -290,6 +280,7 @@ class KeyValue:
         :param last: the revision that has to be the latest; 0 or ``None`` for a key that has none.
         :param validate_keys: check the key before the server is asked.
         :raises nats.js.errors.KeyWrongLastSequenceError: it isn't.
+        :raises nats.js.errors.InvalidKeyError: no key can be like that.
         """
         return await self._update(key, value, last, validate_keys)
 
@@ -301,8 +292,8 @@ class KeyValue:
         validate_keys: bool = True,
         msg_ttl: Optional[float] = None,
     ) -> int:
-        if validate_keys and not is_key_valid(key):
-            raise InvalidKeyError(key)
+        if validate_keys:
+            check_key(key)
         headers: dict[str, Any] = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last or 0)}
         try:
             ack = await self._js.publish(
@@ -327,8 +318,9 @@ class KeyValue:
         :param key: the key.
         :param last: the revision that has to be the latest, if that matters.
         :param validate_keys: check the key before the server is asked.
-        :param msg_ttl: deprecated and ignored.
+        :param msg_ttl: seconds; deprecated and ignored.
         :raises nats.js.errors.APIError: ``last`` isn't the latest revision.
+        :raises nats.js.errors.InvalidKeyError: no key can be like that.
         """
         if msg_ttl is not None:
             import warnings
@@ -338,8 +330,8 @@ class KeyValue:
                 DeprecationWarning,
                 stacklevel=2,
             )
-        if validate_keys and not is_key_valid(key):
-            raise InvalidKeyError(key)
+        if validate_keys:
+            check_key(key)
         headers: dict[str, Any] = {KV_OP: KV_DEL}
         if last and last > 0:
             headers[api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(last)

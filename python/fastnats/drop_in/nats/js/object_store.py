@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Optional, TypeAlias, Union
 
 from nats._compat import Listing, ReadableResult
+from nats._texts import concerning
 from nats._units import NOT_FOUND
 from nats.errors import Error
 from nats.js import api
@@ -26,7 +27,6 @@ from nats.js.errors import (
     ObjectAlreadyExists,
     ObjectDeletedError,
     ObjectNotFoundError,
-    concerning,
 )
 from nats.js.kv import MSG_ROLLUP_SUBJECT, StopIterSentinel
 
@@ -269,6 +269,7 @@ class ObjectStore:
         :param meta: description and headers, and in its ``options`` the size of the chunks in
             bytes, or a link. Its name counts if ``name`` is empty, and is set to ``name`` else.
         :raises TypeError: the data is something else.
+        :raises ValueError: the size of the chunks is negative.
         :raises nats.js.errors.BadObjectMetaError: a link leads to itself or to its own store.
         :raises nats.js.errors.APIError: the server refuses a chunk, e.g. because the store is
             full or sealed.
