@@ -10,7 +10,7 @@ from nats._texts import concerning
 from nats._units import SERVICE_UNAVAILABLE
 
 from ._api.enums import DEFAULT_PREFIX
-from ._names import check_consumer_name, check_stream_name
+from ._names import check_consumer_name, check_stream_name, consumer_text
 from .errors import APIError, ServiceUnavailableError
 
 
@@ -99,5 +99,5 @@ def asked_about(subject: str) -> str:
     if not names:
         return ""
     if kind == "CONSUMER" and len(names) > 1:
-        return f"consumer {names[1]!r} of stream {names[0]!r}"
+        return consumer_text(names[0], names[1])
     return f"stream {names[0]!r}"

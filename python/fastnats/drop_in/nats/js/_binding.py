@@ -9,12 +9,14 @@ from nats._texts import concerning
 from nats.js import api
 from nats.js.errors import APIError, Error, NotFoundError
 
+from ._error_codes import CONSUMER_EXISTS, CONSUMER_NAME_EXISTS
+from ._names import consumer_text
+
 if TYPE_CHECKING:
     from .manager import JetStreamManager
 
-# Codes for a name that somebody else has just taken: "consumer name already in use", "consumer
-# already exists".
-_TAKEN = (10013, 10148)
+# Somebody else has just taken the name.
+_TAKEN = (CONSUMER_NAME_EXISTS, CONSUMER_EXISTS)
 # Seconds between looks for a consumer whose name is taken and which isn't there yet.
 _PAUSE = 0.05
 
@@ -87,8 +89,8 @@ def check_binding(info: api.ConsumerInfo, subject: str, wanted: api.ConsumerConf
         subject = wanted.filter_subject or subject
         if subject and there.filter_subject and subject != there.filter_subject:
             raise Error(
-                f"subject {subject!r} does not match consumer {info.name!r} of stream "
-                f"{info.stream_name!r}, which filters {there.filter_subject!r}"
+                f"subject {subject!r} does not match {_text(info)}, which filters "
+                f"{there.filter_subject!r}"
             )
     for field in _BINDING_FIELDS:
         value = getattr(wanted, field)
@@ -114,11 +116,14 @@ def _filters(config: api.ConsumerConfig) -> list[str]:
     return [config.filter_subject] if config.filter_subject else []
 
 
+def _text(info: api.ConsumerInfo) -> str:
+    return consumer_text(info.stream_name, info.name)
+
+
 def _expect(info: api.ConsumerInfo, field: str, wanted: Any, there: Any) -> None:
     if wanted != there:
         raise Error(
-            f"configuration requests {field} to be {wanted!r}, but it is {there!r} of consumer "
-            f"{info.name!r} of stream {info.stream_name!r}"
+            f"configuration requests {field} to be {wanted!r}, but it is {there!r} of {_text(info)}"
         )
 
 
@@ -143,8 +148,7 @@ def check_push(info: api.ConsumerInfo, queue: Optional[str]) -> None:
             f"with a deliver group {group}"
         )
     if refusal:
-        details = f"consumer {info.name!r} of stream {info.stream_name!r}"
-        raise concerning(Error(refusal), details)
+        raise concerning(Error(refusal), _text(info))
 
 
 def check_pull(info: api.ConsumerInfo) -> None:
@@ -153,7 +157,4 @@ def check_pull(info: api.ConsumerInfo) -> None:
     :raises nats.js.errors.Error: it can't.
     """
     if info.config.deliver_subject:
-        raise Error(
-            f"cannot pull from consumer {info.name!r} of stream {info.stream_name!r}: "
-            "it pushes its messages; use subscribe()"
-        )
+        raise Error(f"cannot pull from {_text(info)}: it pushes its messages; use subscribe()")

@@ -10,9 +10,9 @@ from nats.js.errors import APIError, ConsumerInvalidResetError
 
 from ._api_client import ApiClient
 from ._api_requests import consumer_operation, stream_operation
+from ._error_codes import CONSUMER_INVALID_RESET
 from ._names import check_consumer_name
 
-_CONSUMER_INVALID_RESET = 10204
 _LONG_AGO = "1970-01-01T00:00:00Z"
 
 
@@ -148,7 +148,7 @@ class ConsumerManager(ApiClient):
         try:
             resp = await self._call(operation, {"seq": seq} if seq else None, timeout)
         except APIError as error:
-            if error.err_code != _CONSUMER_INVALID_RESET:
+            if error.err_code != CONSUMER_INVALID_RESET:
                 raise
             raise concerning(
                 ConsumerInvalidResetError(error.code, error.description, error.err_code),

@@ -9,6 +9,8 @@ from nats import errors
 from nats._texts import concerning
 from nats.js.errors import APIError, NotFoundError
 
+from ._error_codes import MESSAGE_NOT_FOUND
+
 if TYPE_CHECKING:
     from .client import JetStreamContext
 
@@ -18,8 +20,6 @@ _QUIET = 1.0
 _ABSENT = 0.1
 # For a wait that has to end: answers in a row that settle nothing.
 MAX_DOUBTS = 5
-# Code for a stream that has no such message.
-_NO_MESSAGE = 10037
 
 
 class Delivery:
@@ -83,7 +83,7 @@ class Delivery:
         try:
             last = await sub._js.get_last_msg(sub._stream, sub._state.filter_subject)
         except NotFoundError as error:
-            if error.err_code == _NO_MESSAGE:
+            if error.err_code == MESSAGE_NOT_FOUND:
                 return True
             raise
         except (APIError, errors.TimeoutError) as error:

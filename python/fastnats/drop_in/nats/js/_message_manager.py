@@ -6,14 +6,14 @@ import json
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats._texts import concerning
-from nats._units import NO_MESSAGES_STATUS, NO_RESPONDERS_STATUS, NOT_FOUND, status_of
+from nats._units import NO_RESPONDERS_STATUS, status_of
 from nats.errors import NoRespondersError
 from nats.js import api
-from nats.js.errors import APIError, NotFoundError
+from nats.js.errors import APIError
 
 from ._api_client import ApiClient
 from ._api_requests import decode, encode, last_message_request, no_jetstream, stream_operation
-from ._stored import raw_msg
+from ._stored import direct_msg, raw_msg
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
@@ -92,23 +92,8 @@ class MessageManager(ApiClient):
 
     @classmethod
     def _lift_msg_to_raw_msg(cls, msg: Any) -> api.RawStreamMsg:
-        """Returns the message in the answer to a direct get (ADR-31)."""
-        if not msg.data:
-            msg.data = None
-            status = status_of(msg.headers)
-            if status == NO_MESSAGES_STATUS:
-                raise NotFoundError(code=NOT_FOUND)
-            if status:
-                APIError.from_msg(msg)
-        seq = msg.headers.get("Nats-Sequence")
-        time = msg.headers.get("Nats-Time-Stamp")
-        return api.RawStreamMsg(
-            subject=msg.headers["Nats-Subject"],
-            seq=int(seq) if seq else None,
-            data=msg.data,
-            headers=msg.headers,
-            time=api.Base._parse_utc_iso(time) if time else None,
-        )
+        """Returns the message in the answer to a direct get; nats-py's name for it."""
+        return direct_msg(msg)
 
     async def delete_msg(self, stream_name: str, seq: int) -> bool:
         """Deletes a message from a stream; returns ``True``.

@@ -33,6 +33,11 @@ def check_consumer_name(name: Optional[str]) -> None:
     _check_name("consumer", name)
 
 
+def consumer_text(stream: str, consumer: str) -> str:
+    """Returns what the texts of errors call a consumer."""
+    return f"consumer {consumer!r} of stream {stream!r}"
+
+
 def check_bucket_name(bucket: Optional[str]) -> None:
     """:raises nats.js.errors.InvalidBucketNameError: no bucket or store can have that name."""
     if VALID_BUCKET_RE.match(bucket) is None:  # type: ignore[arg-type]

@@ -22,12 +22,11 @@ from nats.js.errors import (
 )
 
 from ._consumer import SubscriptionConsumer
+from ._error_codes import JETSTREAM_UNAVAILABLE
+from ._names import consumer_text
 
 if TYPE_CHECKING:
     import nats.js.client
-
-# Code for JetStream that has no leader at the moment.
-_TEMPORARILY_UNAVAILABLE = 10008
 
 
 class PullState(SubscriptionConsumer):
@@ -226,7 +225,7 @@ class PullSubscription:
             return True
         except ServiceUnavailableError as error:
             # Without JetStream there is nothing to wait for, unless the consumer was there before.
-            return self._is_known or error.err_code == _TEMPORARILY_UNAVAILABLE
+            return self._is_known or error.err_code == JETSTREAM_UNAVAILABLE
         except (errors.Error, ValueError):
             # It doesn't exist, can't exist, or may not be looked up.
             return False
@@ -245,7 +244,7 @@ class PullSubscription:
             raise concerning(error, f"{self._about()}{hint}") from None
 
     def _about(self) -> str:
-        return f"consumer {self._consumer!r} of stream {self._stream!r}"
+        return consumer_text(self._stream, self._consumer)
 
     def _reply_subject(self, token: int) -> str:
         """Returns the reply subject for the request with this token."""

@@ -23,6 +23,7 @@ from nats.js.errors import (
 )
 
 from ._consumer import SubscriptionConsumer, create_ephemeral, is_named
+from ._names import consumer_text
 
 if TYPE_CHECKING:
     import nats.js.client
@@ -216,8 +217,8 @@ class PushState(SubscriptionConsumer):
                 gone = ConsumerDeletedError(
                     code=error.code,
                     err_code=error.err_code,
-                    description=f"consumer {consumer!r} of stream {stream!r} is gone, and "
-                    f"delivers nothing more: {error.description}",
+                    description=f"{consumer_text(stream, consumer)} is gone, and delivers "
+                    f"nothing more: {error.description}",
                 )
                 await self._report(gone)
                 return
@@ -235,9 +236,7 @@ class PushState(SubscriptionConsumer):
             pause = min(2 * pause, _MAX_PAUSE)
         if is_silent:
             await self._report(
-                ConsumerNotActiveError(
-                    f"consumer {consumer!r} of stream {stream!r}: heartbeats are missing"
-                )
+                ConsumerNotActiveError(f"{consumer_text(stream, consumer)}: heartbeats are missing")
             )
 
     async def _report(self, error: Exception) -> None:

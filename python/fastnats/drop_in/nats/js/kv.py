@@ -25,6 +25,7 @@ from nats.js.errors import (
 )
 
 from ._api_requests import last_message_request, put_prefix
+from ._error_codes import WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT
 from ._initial import count_initial_values
 from ._kv_watch import KeyWatcher as _KeyWatcher
 from ._names import VALID_KEY_RE, check_key, is_key_valid
@@ -57,7 +58,7 @@ logger = logging.getLogger(__name__)
 
 _KeyValueError = TypeVar("_KeyValueError", bound=KeyValueError)
 
-_WRONG_LAST_SEQUENCE = (10071, 10164)
+_WRONG_REVISION = (WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT)
 _INACTIVE_THRESHOLD = 5 * 60
 
 
@@ -300,7 +301,7 @@ class KeyValue:
                 f"{self._put_pre}{key}", value, headers=headers, msg_ttl=msg_ttl
             )
         except APIError as error:
-            if error.err_code in _WRONG_LAST_SEQUENCE:
+            if error.err_code in _WRONG_REVISION:
                 wrong = KeyWrongLastSequenceError(description=error.description)
                 raise self._about(wrong, key, f"expected revision {last or 0}") from error
             raise
