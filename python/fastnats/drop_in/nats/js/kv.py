@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Optional, TypeAlias, TypeVar
 
 from nats._core import EntryFeed, EntryShape
@@ -27,6 +26,8 @@ from nats.js.errors import (
 from ._api_requests import last_message_request, put_prefix
 from ._error_codes import WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT
 from ._initial import count_initial_values
+from ._kv_entry import BucketStatus as _BucketStatus
+from ._kv_entry import Entry as _Entry
 from ._kv_watch import KeyWatcher as _KeyWatcher
 from ._names import VALID_KEY_RE, check_key, is_key_valid
 from ._watch import StopIterSentinel
@@ -77,50 +78,8 @@ class KeyValue:
         entry = await kv.get("greeting")
     """
 
-    @dataclass
-    class Entry:
-        """A revision of a key.
-
-        ``revision`` is its sequence in the stream. Of entries from a watcher, ``delta`` is the
-        number of updates behind it, ``created`` its time in UTC, and ``operation`` ``DEL`` or
-        ``PURGE`` for a marker.
-        """
-
-        bucket: str
-        key: str
-        value: Optional[bytes]
-        revision: Optional[int]
-        delta: Optional[int]
-        created: Optional[int]
-        operation: Optional[str]
-
-    @dataclass(frozen=True)
-    class BucketStatus:
-        """State and configuration of a bucket."""
-
-        stream_info: api.StreamInfo
-        bucket: str
-
-        @property
-        def values(self) -> int:
-            """Number of revisions and markers in the bucket."""
-            return self.stream_info.state.messages
-
-        @property
-        def history(self) -> int:
-            """Number of revisions kept of each key."""
-            return self.stream_info.config.max_msgs_per_subject
-
-        @property
-        def ttl(self) -> Optional[float]:
-            """Seconds that a revision is kept; ``None`` if there is no limit."""
-            return self.stream_info.config.max_age
-
-        @property
-        def marker_ttl(self) -> Optional[float]:
-            """Seconds that the server's markers are kept; ``None`` if it leaves none."""
-            return self.stream_info.config.subject_delete_marker_ttl
-
+    Entry: TypeAlias = _Entry
+    BucketStatus: TypeAlias = _BucketStatus
     KeyWatcher: TypeAlias = _KeyWatcher
 
     def __init__(

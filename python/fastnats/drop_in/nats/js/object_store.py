@@ -8,11 +8,10 @@ import io
 import json
 from collections.abc import Coroutine
 from contextlib import aclosing
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Optional, TypeAlias, Union
 
-from nats._compat import Listing, ReadableResult
+from nats._compat import Listing
 from nats._texts import concerning
 from nats._units import NOT_FOUND
 from nats.errors import Error
@@ -34,6 +33,8 @@ from ._initial import count_initial_values
 from ._names import VALID_BUCKET_RE, VALID_KEY_RE
 from ._objects_get import read_content, writer_of
 from ._objects_put import ChunkPublisher, blocks_of, content_of, run_to_end
+from ._objects_result import ObjectResult as _ObjectResult
+from ._objects_result import ObjectStoreStatus as _ObjectStoreStatus
 from ._objects_watch import ObjectWatcher as _ObjectWatcher
 
 if TYPE_CHECKING:
@@ -98,50 +99,8 @@ class ObjectStore:
         print(len(result.data), info.digest)
     """
 
-    @dataclass
-    class ObjectResult(ReadableResult):
-        """An object: its meta data, and its content unless that was written to a file."""
-
-        info: api.ObjectInfo
-        data: Optional[bytes] = b""
-
-    @dataclass(frozen=True)
-    class ObjectStoreStatus:
-        """State and configuration of a store."""
-
-        stream_info: api.StreamInfo
-        bucket: str
-
-        @property
-        def description(self) -> Optional[str]:
-            """The description that the store was created with."""
-            return self.stream_info.config.description
-
-        @property
-        def ttl(self) -> Optional[float]:
-            """Seconds that objects are kept; ``None`` or 0 if there is no limit."""
-            return self.stream_info.config.max_age
-
-        @property
-        def storage_type(self) -> Optional[api.StorageType]:
-            """Where the server keeps the objects."""
-            return self.stream_info.config.storage
-
-        @property
-        def replicas(self) -> Optional[int]:
-            """How many servers hold the store."""
-            return self.stream_info.config.num_replicas
-
-        @property
-        def sealed(self) -> bool:
-            """Whether the store is read-only, see :meth:`ObjectStore.seal`."""
-            return self.stream_info.config.sealed
-
-        @property
-        def size(self) -> int:
-            """Bytes that all objects take up, with their meta data."""
-            return self.stream_info.state.bytes
-
+    ObjectResult: TypeAlias = _ObjectResult
+    ObjectStoreStatus: TypeAlias = _ObjectStoreStatus
     ObjectWatcher: TypeAlias = _ObjectWatcher
 
     def __init__(
