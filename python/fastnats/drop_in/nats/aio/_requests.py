@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Optional, Union
 
 from nats import errors
 from nats._core import Connection, check_publish_subject
+from nats._units import NO_RESPONDERS_STATUS, status_of
 from nats.nuid import NUID
 
 from ._server_errors import Violation
-from ._types import DEFAULT_INBOX_PREFIX, NO_RESPONDERS_STATUS
+from ._types import DEFAULT_INBOX_PREFIX
 from ._waits import wait_for_future
 from .msg import Msg
 
@@ -208,5 +209,5 @@ class Requests:
 
 def _check_responders(msg: Msg, subject: str) -> None:
     """:raises nats.errors.NoRespondersError: this is the server's word that nobody listens."""
-    if msg.headers and msg.headers.get("Status") == NO_RESPONDERS_STATUS:
+    if status_of(msg.headers) == NO_RESPONDERS_STATUS:
         raise errors.NoRespondersError(f'"{subject}"')

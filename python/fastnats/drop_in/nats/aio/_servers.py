@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple, Union
 from urllib.parse import ParseResult, urlparse
 
 from nats import errors
+from nats._semver import parse_semver
 
 _DEFAULT_PORT = 4222
 _SCHEMES = ("nats://", "tls://", "ws://", "wss://")
@@ -53,14 +54,6 @@ class Srv:
 
 ReconnectToServerHandler = Callable[[List[Server], Dict[str, Any]], Tuple[Optional[Server], float]]
 
-# https://semver.org, with the official names of the parts
-_SEMVER = (
-    r"(?P<major>0|[1-9]\d*)\.(?P<minor>0|[1-9]\d*)\.(?P<patch>0|[1-9]\d*)"
-    r"(?:-(?P<prerelease>(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
-    r"(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
-    r"(?:\+(?P<build>[0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$"
-)
-
 
 class ServerVersion:
     """A server's version in its parts; parsed when a part is first asked for."""
@@ -71,12 +64,9 @@ class ServerVersion:
 
     def parse_version(self) -> None:
         """:raises ValueError: the text isn't a semantic version."""
-        import re
-
-        match = re.match(_SEMVER, self._server_version)
-        if match is None:
+        self._parts = parse_semver(self._server_version)
+        if self._parts is None:
             raise ValueError(f"{self._server_version} is not a valid Semantic Version")
-        self._parts = match.groupdict(default="")
 
     def _part(self, name: str) -> str:
         if self._parts is None:

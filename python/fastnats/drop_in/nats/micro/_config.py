@@ -7,16 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from nats._semver import SEMVER
+
 from ._schema import EndpointStats
 from .request import Handler
 
-# The expression that semver.org recommends.
-SEMVER_REGEX = re.compile(
-    r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)"
-    r"(?:-((?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*)"
-    r"(?:\.(?:0|[1-9]\d*|\d*[a-zA-Z-][0-9a-zA-Z-]*))*))?"
-    r"(?:\+([0-9a-zA-Z-]+(?:\.[0-9a-zA-Z-]+)*))?$"
-)
+SEMVER_REGEX = re.compile(SEMVER)
 NAME_REGEX = re.compile(r"^[A-Za-z0-9\-_]+$")
 SUBJECT_REGEX = re.compile(r"^[^ >]*[>]?$")
 
