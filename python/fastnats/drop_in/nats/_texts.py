@@ -21,7 +21,7 @@ def reason_of(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-def concerning(error: _E, details: str, **attributes: Any) -> _E:
+def with_details(error: _E, details: str, **attributes: Any) -> _E:
     """Returns an error, with details.
 
     :param details: what the error is about; its text ends with it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Optional
 
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import NO_RESPONDERS_STATUS, status_of
 from nats.aio.msg import Msg
 from nats.js import api
@@ -37,7 +37,7 @@ def no_stream(subject: str = "the subject") -> NoStreamResponseError:
     :param subject: what to call its subject.
     """
     hint = f"does a stream store {subject}, and is JetStream enabled?"
-    return concerning(NoStreamResponseError(), hint)
+    return with_details(NoStreamResponseError(), hint)
 
 
 def parse_ack_message(msg: Msg) -> api.PubAck:

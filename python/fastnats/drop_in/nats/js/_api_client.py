@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, Optional
 
-from nats._texts import concerning
+from nats._texts import with_details
 from nats.errors import NoRespondersError, TimeoutError
 from nats.js.errors import APIError
 
-from ._api_requests import asked_about, decode, encode, no_jetstream
+from ._api_requests import decode, encode, no_jetstream, request_text
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
@@ -88,11 +88,13 @@ class ApiClient:
         try:
             return decode(answer.data)
         except APIError as error:
-            raise concerning(error, asked_about(req_subject.removeprefix(self._prefix))) from None
+            raise with_details(
+                error, request_text(req_subject.removeprefix(self._prefix))
+            ) from None
 
     async def _request(self, subject: str, payload: bytes, timeout: float) -> Msg:
         try:
             return await self._nc.request(subject, payload, timeout=timeout)
         except TimeoutError as error:
-            concerning(error, f"no answer to {subject}")
+            with_details(error, f"no answer to {subject}")
             raise

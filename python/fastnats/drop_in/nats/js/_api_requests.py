@@ -6,7 +6,7 @@ import json
 from json.encoder import encode_basestring_ascii
 from typing import Any, Optional
 
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import SERVICE_UNAVAILABLE
 
 from ._api.enums import DEFAULT_PREFIX
@@ -82,13 +82,13 @@ def no_jetstream(subject: str = "") -> ServiceUnavailableError:
     :param subject: that of the request, if it is known.
     """
     asked = f"nobody answers {subject}: " if subject else ""
-    return concerning(
+    return with_details(
         ServiceUnavailableError(code=SERVICE_UNAVAILABLE),
         f"{asked}is JetStream enabled on the server and for this account?",
     )
 
 
-def asked_about(subject: str) -> str:
+def request_text(subject: str) -> str:
     """Returns what the texts of errors say about the stream and the consumer of a request.
 
     :param subject: without the API's prefix, such as ``.CONSUMER.INFO.ORDERS.worker``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
-from nats._texts import concerning
+from nats._texts import with_details
 from nats.js import api
 from nats.js.errors import APIError, Error, NotFoundError
 
@@ -148,7 +148,7 @@ def check_push(info: api.ConsumerInfo, queue: Optional[str]) -> None:
             f"with a deliver group {group}"
         )
     if refusal:
-        raise concerning(Error(refusal), _text(info))
+        raise with_details(Error(refusal), _text(info))
 
 
 def check_pull(info: api.ConsumerInfo) -> None:

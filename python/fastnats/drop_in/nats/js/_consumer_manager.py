@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from nats._texts import concerning
+from nats._texts import with_details
 from nats.js import api
 from nats.js.errors import APIError, ConsumerInvalidResetError
 
@@ -150,7 +150,7 @@ class ConsumerManager(ApiClient):
         except APIError as error:
             if error.err_code != CONSUMER_INVALID_RESET:
                 raise
-            raise concerning(
+            raise with_details(
                 ConsumerInvalidResetError(error.code, error.description, error.err_code),
                 error.details,
             ) from error

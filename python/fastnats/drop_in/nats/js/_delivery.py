@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Optional
 
 from nats import errors
-from nats._texts import concerning
+from nats._texts import with_details
 from nats.js.errors import APIError, NotFoundError
 
 from ._error_codes import MESSAGE_NOT_FOUND
@@ -101,7 +101,7 @@ class Delivery:
         """Returns the error for messages of the stream that aren't delivered."""
         sub = self._sub
         details = f"stream {sub._stream!r}: not all of {sub._state.filter_subject!r} is delivered"
-        return concerning(errors.TimeoutError(), details)
+        return with_details(errors.TimeoutError(), details)
 
     def _doubt(self, error: Exception) -> None:
         """Counts an answer that settles nothing; raises the error if there were too many."""

@@ -1,4 +1,4 @@
-"""What a key-value bucket tells of a key, and of itself."""
+"""Entries, and the status, of a key-value bucket."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional, cast
 
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import BAD_REQUEST, NOT_FOUND
 from nats.js import api
 from nats.js.errors import (
@@ -48,11 +48,11 @@ class KeyValueManager(JetStreamManager):
             info = await self.stream_info(stream)
         except NotFoundError:
             details = f"bucket {bucket!r}: create_key_value() creates it"
-            raise concerning(BucketNotFoundError(code=NOT_FOUND), details) from None
+            raise with_details(BucketNotFoundError(code=NOT_FOUND), details) from None
         history = info.config.max_msgs_per_subject
         if history is None or history < 1:
             details = f"stream {stream!r} is no bucket: its max_msgs_per_subject is {history}"
-            raise concerning(BadBucketError(code=BAD_REQUEST), details)
+            raise with_details(BadBucketError(code=BAD_REQUEST), details)
         return self._key_value(bucket, info)
 
     async def create_key_value(
@@ -78,13 +78,13 @@ class KeyValueManager(JetStreamManager):
             duplicate_window = config.ttl
         if config.history > KV_MAX_HISTORY:
             details = f"bucket {config.bucket!r}, history of {config.history}"
-            raise concerning(KeyHistoryTooLargeError(code=BAD_REQUEST), details)
+            raise with_details(KeyHistoryTooLargeError(code=BAD_REQUEST), details)
         marker_ttl: Optional[float] = None
         if config.limit_marker_ttl is not None and config.limit_marker_ttl > 0:
             account = await self.account_info()
             if not account.api.level or account.api.level < 1:
                 details = f"bucket {config.bucket!r}: limit_marker_ttl needs nats-server 2.11"
-                raise concerning(KeyValueLimitMarkerTTLNotSupportedError(), details)
+                raise with_details(KeyValueLimitMarkerTTLNotSupportedError(), details)
             marker_ttl = config.limit_marker_ttl
         stream = api.StreamConfig(
             name=KV_STREAM_TEMPLATE.format(bucket=config.bucket),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Optional
 
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import NO_RESPONDERS_STATUS, status_of
 from nats.errors import NoRespondersError
 from nats.js import api
@@ -62,7 +62,7 @@ class MessageManager(ApiClient):
         try:
             return self._lift_msg_to_raw_msg(answer)
         except APIError as error:
-            raise concerning(error, f"stream {stream_name!r}, {json.dumps(request)}") from None
+            raise with_details(error, f"stream {stream_name!r}, {json.dumps(request)}") from None
 
     async def get_last_msg(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Optional
 
-from nats._texts import concerning
+from nats._texts import with_details
 
 from .errors import InvalidBucketNameError, InvalidKeyError
 
@@ -42,7 +42,7 @@ def check_bucket_name(bucket: Optional[str]) -> None:
     """:raises nats.js.errors.InvalidBucketNameError: no bucket or store can have that name."""
     if VALID_BUCKET_RE.match(bucket) is None:  # type: ignore[arg-type]
         details = f"{bucket!r}: a name has letters, digits, '_' and '-' only"
-        raise concerning(InvalidBucketNameError(), details)
+        raise with_details(InvalidBucketNameError(), details)
 
 
 def check_key(key: str) -> None:

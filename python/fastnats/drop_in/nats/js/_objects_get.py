@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats._core import ObjectReader
-from nats._texts import concerning
+from nats._texts import with_details
 from nats.js import api
 from nats.js.errors import DigestMismatchError
 
@@ -63,7 +63,7 @@ async def read_content(
         await delivery.end()
     if info.size not in (size, None) or not _is_digest(info.digest, reader.digest()):
         details = f"object {info.name!r} of store {info.bucket!r}, {size} of {info.size} bytes"
-        raise concerning(DigestMismatchError(), details)
+        raise with_details(DigestMismatchError(), details)
     return b"" if write else reader.take()
 
 

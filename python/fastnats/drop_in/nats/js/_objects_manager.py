@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Optional, cast
 
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import NOT_FOUND
 from nats.js import api
 from nats.js.errors import BucketNotFoundError, NotFoundError
@@ -38,7 +38,7 @@ class ObjectStoreManager(JetStreamManager):
             await self.stream_info(stream)
         except NotFoundError:
             details = f"object store {bucket!r}: create_object_store() creates it"
-            raise concerning(BucketNotFoundError(code=NOT_FOUND), details) from None
+            raise with_details(BucketNotFoundError(code=NOT_FOUND), details) from None
         return self._object_store(bucket, stream)
 
     def _object_store(self, bucket: str, stream: str) -> ObjectStore:

@@ -1,4 +1,4 @@
-"""What an object store tells of an object, and of itself."""
+"""Objects, and the status, of an object store."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats._core import AckWindow, Connection
-from nats._texts import concerning
+from nats._texts import with_details
 from nats.aio._waits import wait_for_future
 from nats.errors import NoRespondersError, TimeoutError
 from nats.js import api
@@ -215,8 +215,8 @@ class Publisher(JetStreamManager):
 def _about(error: Error | TimeoutError, subject: str) -> Error | TimeoutError:
     """Adds the subject to an error of the core or the server."""
     if isinstance(error, NoStreamResponseError):
-        return concerning(error, no_stream(repr(subject)).details)
-    return concerning(error, f"published to {subject!r}")
+        return with_details(error, no_stream(repr(subject)).details)
+    return with_details(error, f"published to {subject!r}")
 
 
 def _expecting(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn, Optional
 
 import nats
 from nats import errors
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import to_timeout_nanoseconds
 from nats.aio._server_errors import Violation
 from nats.aio.msg import Msg
@@ -207,7 +207,7 @@ class PullSubscription:
                     self._raise_refusal(value)
                 else:
                     error = FetchTimeoutError() if value else errors.TimeoutError()
-                    raise concerning(error, self._about())
+                    raise with_details(error, self._about())
         finally:
             fetch.end()
 
@@ -241,7 +241,7 @@ class PullSubscription:
             APIError.from_msg(msg)
         except APIError as error:
             hint = f": {error.details}" if error.details else ""
-            raise concerning(error, f"{self._about()}{hint}") from None
+            raise with_details(error, f"{self._about()}{hint}") from None
 
     def _about(self) -> str:
         return consumer_text(self._stream, self._consumer)

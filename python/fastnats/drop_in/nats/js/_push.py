@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import nats
 from nats import errors
-from nats._texts import concerning
+from nats._texts import with_details
 from nats.aio._waits import wait_for
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -308,7 +308,7 @@ class PushState(SubscriptionConsumer):
             except Exception as error:
                 if isinstance(error, asyncio.TimeoutError):
                     details = f"no consumer of stream {self._stream!r} has been made"
-                    error = concerning(errors.TimeoutError(), details)
+                    error = with_details(errors.TimeoutError(), details)
                 if self._sub._core.stopped:
                     return
                 if repr(error) != reported or pause >= max_pause:

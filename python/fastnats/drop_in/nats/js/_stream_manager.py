@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Optional
 
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import NOT_FOUND
 from nats.js import api
 from nats.js.errors import NotFoundError
@@ -25,7 +25,7 @@ class StreamManager(ApiClient):
         """
         resp = await self._call("STREAM.NAMES", {"subject": subject})
         if not resp["streams"]:
-            raise concerning(
+            raise with_details(
                 NotFoundError(code=NOT_FOUND),
                 f"no stream stores subject {subject!r}: add_stream() creates one",
             )

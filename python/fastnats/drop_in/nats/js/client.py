@@ -152,8 +152,8 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
             ``sub.next_msg()`` and acknowledge the messages yourself.
         :param durable: name of the consumer; it stays when the subscription ends.
         :param stream: looked up by the subject if not given.
-        :param config: what the consumer is to be like besides the other parameters; it stays as
-            it is. Its ``filter_subject`` or ``filter_subjects`` take the place of ``subject``,
+        :param config: what the consumer is to be like besides the other parameters; it isn't
+            changed. Its ``filter_subject`` or ``filter_subjects`` take the place of ``subject``,
             which then only tells the stream.
         :param manual_ack: leave acknowledgements to ``cb``.
         :param ordered_consumer: deliver each message exactly once and in order, without

@@ -44,7 +44,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, Optional
 
 import nats.errors
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import (
     BAD_REQUEST,
     NO_RESPONDERS_STATUS,
@@ -151,10 +151,10 @@ class APIError(Error):
         :raises APIError: for any other, and without a status.
         """
         if msg.header is None:
-            raise concerning(APIError(), "the answer has no status")
+            raise with_details(APIError(), "the answer has no status")
         code = msg.header[STATUS_HEADER]
         if code == NO_RESPONDERS_STATUS:
-            raise concerning(
+            raise with_details(
                 ServiceUnavailableError(
                     code=SERVICE_UNAVAILABLE, description=msg.header.get("Description")
                 ),

@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Optional, TypeAlias, TypeVar
 
 from nats._core import EntryFeed, EntryShape
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import NOT_FOUND
 from nats.errors import TimeoutError
 from nats.js import api
@@ -110,7 +110,7 @@ class KeyValue:
         :raises nats.js.errors.KeyNotFoundError: the key has no value, or not in that revision.
         """
         if validate_keys and not is_key_valid(key):
-            raise concerning(InvalidKeyError(), repr(key))
+            raise with_details(InvalidKeyError(), repr(key))
         try:
             return await self._get(key, revision)
         except KeyDeletedError as deleted:
@@ -121,7 +121,7 @@ class KeyValue:
 
     def _about(self, error: _KeyValueError, key: str, more: str = "") -> _KeyValueError:
         details = f"key {key!r} of bucket {self._name!r}{more and ', '}{more}"
-        return concerning(error, details, bucket=self._name, key=key)
+        return with_details(error, details, bucket=self._name, key=key)
 
     async def _get(self, key: str, revision: Optional[int] = None) -> KeyValue.Entry:
         subject = f"{self._pre}{key}"
@@ -157,7 +157,7 @@ class KeyValue:
         try:
             found: KeyValue.Entry | Msg = await nc._requests.answer(core, future, token, room)
         except TimeoutError as error:
-            concerning(error, f"no answer to {request}")
+            with_details(error, f"no answer to {request}")
             raise
         return found
 
@@ -368,7 +368,7 @@ class KeyValue:
             keys = [key for key in keys if any(text in key for text in filters)]
         if not keys:
             details = f"bucket {self._name!r}" + (f", filters {filters}" if filters else "")
-            raise concerning(NoKeysError(code=NOT_FOUND), details, bucket=self._name)
+            raise with_details(NoKeysError(code=NOT_FOUND), details, bucket=self._name)
         return keys
 
     async def history(self, key: str) -> list[KeyValue.Entry]:

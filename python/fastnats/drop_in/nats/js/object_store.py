@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Optional, TypeAlias, Union
 
 from nats._compat import Listing
-from nats._texts import concerning
+from nats._texts import with_details
 from nats._units import NOT_FOUND
 from nats.errors import Error
 from nats.js import api
@@ -150,14 +150,14 @@ class ObjectStore:
         try:
             msg = await self._js.get_last_msg(self._stream, self._meta_subject(name))
         except NotFoundError:
-            raise concerning(ObjectNotFoundError(code=NOT_FOUND), self._object(name)) from None
+            raise with_details(ObjectNotFoundError(code=NOT_FOUND), self._object(name)) from None
         try:
             info = api.ObjectInfo.from_response(json.loads(msg.data or b""))
         except Exception as error:
-            raise concerning(BadObjectMetaError(), self._object(name)) from error
+            raise with_details(BadObjectMetaError(), self._object(name)) from error
         if info.deleted and not show_deleted:
             details = f"{self._object(name)}, which was deleted"
-            raise concerning(ObjectNotFoundError(code=NOT_FOUND), details)
+            raise with_details(ObjectNotFoundError(code=NOT_FOUND), details)
         return info
 
     async def get(
@@ -198,17 +198,17 @@ class ObjectStore:
             info = await store.get_info(name, show_deleted)
             if not info.nuid:
                 details = f"{store._object(name)} doesn't tell where its content is"
-                raise concerning(BadObjectMetaError(), details)
+                raise with_details(BadObjectMetaError(), details)
             link = info.options.link if info.options else None
             if link is None:
                 return store, info
             if not link.name:
                 details = f"{store._object(name)} links to store {link.bucket!r}"
-                raise concerning(LinkIsABucketError(), details)
+                raise with_details(LinkIsABucketError(), details)
             followed.add((store._name, name))
             if (link.bucket, link.name) in followed:
                 details = f"the link {store._object(name)} leads back to itself"
-                raise concerning(BadObjectMetaError(), details)
+                raise with_details(BadObjectMetaError(), details)
             store = await self._js.object_store(link.bucket)
             name, show_deleted = link.name, False
 
@@ -243,7 +243,7 @@ class ObjectStore:
         link = meta.options.link
         if link and link.bucket == self._name and (link.name or meta.name) == meta.name:
             details = f"{self._object(meta.name)} would be a link to itself or to its own store"
-            raise concerning(BadObjectMetaError(), details)
+            raise with_details(BadObjectMetaError(), details)
         chunk_size = meta.options.max_chunk_size or OBJ_DEFAULT_CHUNK_SIZE
         if chunk_size < 0:
             raise ValueError("nats: negative chunk size")
@@ -333,10 +333,10 @@ class ObjectStore:
         try:
             info = await self.get_info(name)
         except ObjectNotFoundError:
-            raise concerning(ObjectDeletedError(code=NOT_FOUND), self._object(name)) from None
+            raise with_details(ObjectDeletedError(code=NOT_FOUND), self._object(name)) from None
         if meta.name != name:
             details = f"{self._object(name)} can't be renamed to {meta.name!r}"
-            raise concerning(ObjectAlreadyExists(), details)
+            raise with_details(ObjectAlreadyExists(), details)
         info.description = meta.description
         info.headers = meta.headers
         await self._publish_meta(name, info)
@@ -383,7 +383,7 @@ class ObjectStore:
         info = await self.get_info(name)
         if not info.nuid:
             details = f"{self._object(name)} doesn't tell where its content is"
-            raise concerning(BadObjectMetaError(), details)
+            raise with_details(BadObjectMetaError(), details)
         info.deleted = True
         info.size = 0
         info.chunks = 0
@@ -431,5 +431,5 @@ class ObjectStore:
         finally:
             await watcher._delivery.end()
         if not infos:
-            raise concerning(NotFoundError(code=NOT_FOUND), f"no objects in store {self._name!r}")
+            raise with_details(NotFoundError(code=NOT_FOUND), f"no objects in store {self._name!r}")
         return infos

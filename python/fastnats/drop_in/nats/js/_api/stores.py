@@ -1,4 +1,4 @@
-"""Key-value and object stores: configuration, and what is known of an object."""
+"""Key-value and object stores: their configuration, and the meta data of objects."""
 
 from __future__ import annotations
 
