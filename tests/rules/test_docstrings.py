@@ -10,8 +10,8 @@ def test_everything_public_is_documented() -> None:
     assert_only(
         (f"{each.name}: {gap}" for each in documented() for gap in each.gaps()),
         "undocumented",
-        "docstrings lack something: each parameter has to be named, `seconds` where one is a time, "
-        "`bytes` where one is a size, and each exception that the function itself raises",
+        "docstrings have to name each parameter, `seconds` where one is a time, `bytes` where one "
+        "is a size, and each exception that the function itself raises; nothing that isn't there",
     )
 
 
@@ -20,12 +20,14 @@ def test_gaps_are_found() -> None:
         raise NotImplementedError(what)
 
     assert list(Documented("wait", wait, "").gaps()) == ["docstring"]
-    text = "Waits ``timeout`` for ``buffer_size``."
+    text = "Waits ``timeout`` for ``buffer_size``.\n\n:param how: …\n:raises nats.errors.Errr: …"
     assert set(Documented("wait", wait, text).gaps()) == {
         "seconds",
         "bytes",
         "what",
         "NotImplementedError",
+        "no parameter how",
+        "no error nats.errors.Errr",
     }
 
 

@@ -17,6 +17,8 @@ WRITTEN_BY_HAND = (
 )  # fmt: skip
 # Locked requirements and results of benchmarks.
 GENERATED = re.compile(r"requirements/.*\.txt|benches/results/.*|Cargo\.lock")
+# A docstring, or a Rust module's own documentation, behind what the system reads first.
+HEAD = re.compile(r'(?:#!.*\n)?(?:r?"""|//!)')
 THESE_RULES = "tests/rules/"
 
 
@@ -38,6 +40,17 @@ def assert_nowhere(pattern: str, names: list[str], advice: str) -> None:
 def test_files_are_short() -> None:
     long = [name for name in written_by_hand() if text_of(name).count("\n") > LONGEST]
     assert_only(long, "long_files", "500 lines or more: give each of its jobs a file of its own")
+
+
+def test_files_say_what_they_are_for() -> None:
+    silent = [
+        name
+        for name in files(".py", ".rs")
+        if text_of(name).strip()
+        and not name.endswith("_tests.rs")
+        and not HEAD.match(text_of(name))
+    ]
+    assert not silent, f"begin these files with a docstring, or //! in Rust: {silent}"
 
 
 def test_nothing_is_suppressed_for_a_whole_file() -> None:

@@ -67,9 +67,34 @@ class Documented(NamedTuple):
         for name in self.raised():
             if not self._says(name):
                 yield name
+        yield from self.stale()
+
+    def stale(self) -> Iterator[str]:
+        """What the docstring names and isn't there."""
+        if not inspect.isfunction(self.thing):
+            return
+        parameters = inspect.signature(self.thing).parameters
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters.values())
+        for name in re.findall(r":param (\w+):", self.text):
+            if name not in parameters and not takes_any:
+                yield f"no parameter {name}"
+        for name in re.findall(r":raises ([\w.]+):", self.text):
+            if not is_error(name, self.thing.__module__):
+                yield f"no error {name}"
 
     def _says(self, word: str) -> bool:
         return re.search(rf"\b(?:{word})\b", self.text) is not None
+
+
+def is_error(name: str, module: str) -> bool:
+    """Whether an exception has this name: a whole path, or what is built in, in a module, or in
+    the package around it."""
+    homes = [name.rpartition(".")[0]] if "." in name else ["builtins", module]
+    homes.append(module.rpartition(".")[0] or module)
+    found = [
+        getattr(importlib.import_module(home), name.rpartition(".")[2], None) for home in homes
+    ]
+    return any(isinstance(kind, type) and issubclass(kind, BaseException) for kind in found)
 
 
 def is_ours(thing: Any) -> bool:
