@@ -31,7 +31,7 @@ def circles(graph: Graph) -> list[set[str]]:
 
 
 def assert_circles(graph: Graph, name: str, advice: str) -> None:
-    """Fail for what is in a circle beyond a list of today's, which may only shrink.
+    """Fail for what is in a circle beyond a list of today's, if there is one; it may only shrink.
 
     The list has a line for each use within a circle, ``user -> used``.
     """

@@ -42,8 +42,10 @@ def at(name: str, offset: int) -> str:
 
 
 def tolerated(name: str) -> list[str]:
-    """The entries of a list in ``tests/rules/lists``: one a line, after ``#`` a remark."""
-    lines = (LISTS / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+    """The entries of a list in ``tests/rules/lists``: one a line, after ``#`` a remark. A rule
+    without a list tolerates nothing."""
+    file = LISTS / f"{name}.txt"
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     return [entry for line in lines if (entry := line.partition("#")[0].strip())]
 
 
