@@ -65,7 +65,8 @@ class Documented(NamedTuple):
             if BYTES.search(name) and not self._says("bytes?|[KM]iB"):
                 yield "bytes"
         for name in self.raised():
-            if not self._says(name):
+            # Told by the name of a base as well: callers catch that.
+            if not any(self._says(base) for base in bases_of(name, self.thing.__module__)):
                 yield name
         yield from self.stale()
 
@@ -79,22 +80,30 @@ class Documented(NamedTuple):
             if name not in parameters and not takes_any:
                 yield f"no parameter {name}"
         for name in re.findall(r":raises ([\w.]+):", self.text):
-            if not is_error(name, self.thing.__module__):
+            if error(name, self.thing.__module__) is None:
                 yield f"no error {name}"
 
     def _says(self, word: str) -> bool:
         return re.search(rf"\b(?:{word})\b", self.text) is not None
 
 
-def is_error(name: str, module: str) -> bool:
-    """Whether an exception has this name: a whole path, or what is built in, in a module, or in
-    the package around it."""
+def error(name: str, module: str) -> type[BaseException] | None:
+    """The exception of this name: a whole path, or what is built in, in a module, or in the
+    package around it."""
     homes = [name.rpartition(".")[0]] if "." in name else ["builtins", module]
     homes.append(module.rpartition(".")[0] or module)
     found = [
         getattr(importlib.import_module(home), name.rpartition(".")[2], None) for home in homes
     ]
-    return any(isinstance(kind, type) and issubclass(kind, BaseException) for kind in found)
+    errors = (kind for kind in found if isinstance(kind, type) and issubclass(kind, BaseException))
+    return next(errors, None)
+
+
+def bases_of(name: str, module: str) -> list[str]:
+    """The names by which an exception may be told, its own first."""
+    kind = error(name, module)
+    bases = kind.__mro__ if kind is not None else ()
+    return [name, *(base.__name__ for base in bases if base not in (object, *Exception.__mro__))]
 
 
 def is_ours(thing: Any) -> bool:

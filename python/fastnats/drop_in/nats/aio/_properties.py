@@ -78,7 +78,7 @@ class ClientProperties:
         return self._session.pool.snapshot()
 
     def set_server_pool(self, servers: list[str]) -> None:
-        """Replaces the pool; used from the next reconnect attempt on.
+        """Replaces the pool by ``servers``; used from the next reconnect attempt on.
 
         Servers that stay keep their attempt counts.
 

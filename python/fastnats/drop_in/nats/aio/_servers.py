@@ -76,17 +76,17 @@ class ServerVersion:
 
     @property
     def major(self) -> int:
-        """Changes where the server isn't compatible any more."""
+        """The 2 of ``2.11.4``."""
         return int(self._part("major"))
 
     @property
     def minor(self) -> int:
-        """Changes with new features."""
+        """The 11 of ``2.11.4``."""
         return int(self._part("minor"))
 
     @property
     def patch(self) -> int:
-        """Changes with corrections."""
+        """The 4 of ``2.11.4``."""
         return int(self._part("patch"))
 
     @property

@@ -206,6 +206,8 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         :param allow_plaintext: go on in the clear where ``tls`` or a ``tls://`` URL asks for TLS
             and the server has none, as nats-py does; so does ``FASTNATS_ALLOW_PLAINTEXT=1`` in
             the environment.
+        :param ws_connection_headers: go with the request for a WebSocket, values or lists of
+            values by their names.
         :param ws_proxy: ``http://user:password@host:port`` of a proxy for WebSocket connections;
             empty for none. By default what ``HTTP_PROXY``, ``HTTPS_PROXY``, ``ALL_PROXY`` and
             ``NO_PROXY`` in the environment say, but none for this machine.
@@ -279,7 +281,7 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         old_style: bool = False,
         headers: Optional[dict[str, Any]] = None,
     ) -> Msg:
-        """Publishes a request and waits for the first answer.
+        """Publishes ``payload`` as a request and waits for the first answer.
 
         :param payload: any bytes-like object.
         :param timeout: seconds; ``None`` waits forever.
