@@ -16,12 +16,11 @@ from nats._core import Connection, SubscriptionCore
 from ._limits import message_limit, whole
 from ._options import ConnectOptions
 from ._servers import parse_server_uri
+from ._session import Session
 from ._unconnected import Unconnected
 
 if TYPE_CHECKING:
     from nats.aio.msg import Msg
-
-    from ._session import Session
 
 
 def _owned(*path: str) -> Any:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from nats._core import Connection
 
+from ._session import Session
 from .msg import _MSG_INIT, Msg
-
-if TYPE_CHECKING:
-    from ._session import Session
 
 
 class MessageClass:

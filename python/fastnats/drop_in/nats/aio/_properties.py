@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Optional, Union
+from typing import Optional, Union
 from urllib.parse import ParseResult
 
 from nats import errors
@@ -12,10 +12,8 @@ from nats._core import Connection
 from ._link.tls import context_of
 from ._options import ConnectOptions
 from ._servers import Server, ServerVersion
+from ._session import Session
 from ._unconnected import Unconnected
-
-if TYPE_CHECKING:
-    from ._session import Session
 
 
 class ClientProperties:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
-from nats import errors
+import nats.errors
 from nats._compat import AssignableCallbacks
 from nats._core import (
     Connection,
@@ -331,14 +331,14 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         """
         if self.options.get("skip_subject_validation"):
             if not subject:
-                raise errors.BadSubjectError('""')
+                raise nats.errors.BadSubjectError('""')
         else:
             check_subscribe_subject(subject or "")
             check_queue(queue or "")
         if self.is_closed:
             raise self._core.closed_error()
         if self.is_draining:
-            raise errors.ConnectionDrainingError
+            raise nats.errors.ConnectionDrainingError
         core = self._session.native()
         core.check_loop()
         self._choose_message_class()
@@ -371,7 +371,7 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         try:
             await self._session.events.round_trip(timeout)
         except asyncio.TimeoutError:
-            raise errors.TimeoutError from None
+            raise nats.errors.TimeoutError from None
         return time.perf_counter() - start
 
     async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
@@ -389,11 +389,11 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         try:
             await self._session.events.round_trip(timeout)
         except asyncio.TimeoutError:
-            raise errors.FlushTimeoutError from None
+            raise nats.errors.FlushTimeoutError from None
 
     def _check_round_trip(self, timeout: float) -> None:
         if timeout <= 0:
-            raise errors.BadTimeoutError
+            raise nats.errors.BadTimeoutError
         if self.is_closed:
             raise self._core.closed_error()
         self._session.native().check_loop()

@@ -7,7 +7,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, cast
 
-from nats import errors
+import nats.errors
 from nats._compat import CallableInt, CallableStr
 from nats._core import SubscriptionCore
 from nats.aio.msg import Msg
@@ -20,8 +20,9 @@ from ._status import CLOSED
 from ._unconnected import Unconnected, UnconnectedSubscription
 
 if TYPE_CHECKING:
+    import nats.aio.client
+
     from ._subscriptions import SubscriptionObserver
-    from .client import Client
 
 __all__ = ["DEFAULT_SUB_PENDING_BYTES_LIMIT", "DEFAULT_SUB_PENDING_MSGS_LIMIT", "Subscription"]
 
@@ -53,7 +54,7 @@ class Subscription(SubscriptionPrivates):
 
     def __init__(
         self,
-        conn: Client,
+        conn: nats.aio.client.Client,
         id: int = 0,
         subject: str = "",
         queue: str = "",
@@ -106,7 +107,7 @@ class Subscription(SubscriptionPrivates):
         :raises nats.errors.Error: the subscription has a callback or a future.
         """
         if not self._message_iterator:
-            raise errors.Error(
+            raise nats.errors.Error(
                 "cannot iterate over messages with a non iteration subscription type"
             )
         return self._message_iterator
@@ -137,7 +138,7 @@ class Subscription(SubscriptionPrivates):
         """
         self._check_open()
         if self._cb:
-            raise errors.Error("nats: next_msg cannot be used in async subscriptions")
+            raise nats.errors.Error("nats: next_msg cannot be used in async subscriptions")
         msg: Msg | None = self._core.pop()
         if msg is None:
             return await self._wait_for_next_msg(timeout)
@@ -153,7 +154,7 @@ class Subscription(SubscriptionPrivates):
                 await self._ready(remaining)
             except asyncio.TimeoutError:
                 self._check_open()
-                raise errors.TimeoutError from None
+                raise nats.errors.TimeoutError from None
             msg: Msg | None = core.pop()
             if msg is not None:
                 return msg
@@ -183,7 +184,7 @@ class Subscription(SubscriptionPrivates):
         future, token = core.open_wait("", timeout)
         try:
             await future
-            raise errors.TimeoutError
+            raise nats.errors.TimeoutError
         finally:
             core.forget_request(token)
 
@@ -199,7 +200,7 @@ class Subscription(SubscriptionPrivates):
     def _start(self) -> None:
         if self._cb:
             if not _is_coroutine_function(self._cb):
-                raise errors.Error("nats: must use coroutine for subscriptions")
+                raise nats.errors.Error("nats: must use coroutine for subscriptions")
             if not self._is_request_mux:
                 loop = asyncio.get_running_loop()
                 self._wait_for_msgs_task = loop.create_task(handle_messages(self))
@@ -221,9 +222,9 @@ class Subscription(SubscriptionPrivates):
         if self._conn.is_closed:
             raise self._conn._core.closed_error()
         if self._conn.is_draining:
-            raise errors.ConnectionDrainingError
+            raise nats.errors.ConnectionDrainingError
         if self._closed:
-            raise errors.BadSubscriptionError
+            raise nats.errors.BadSubscriptionError
         self._conn._session.native().check_loop()
         await self._drain()
 
@@ -241,11 +242,11 @@ class Subscription(SubscriptionPrivates):
             try:
                 # The server has sent all messages of this subscription before it answers.
                 await self._conn.flush()
-            except errors.FlushTimeoutError:
+            except nats.errors.FlushTimeoutError:
                 # Nor does a connection that is gone bring another one.
                 if session.link is link:
                     raise
-            except errors.ConnectionClosedError:
+            except nats.errors.ConnectionClosedError:
                 # What has come is all.
                 pass
             flushed = True
@@ -273,7 +274,7 @@ class Subscription(SubscriptionPrivates):
     async def _end_when_flushed(self) -> None:
         try:
             await self._conn.flush()
-        except errors.Error:
+        except nats.errors.Error:
             pass
         await self._end_when_handled()
 
@@ -309,9 +310,9 @@ class Subscription(SubscriptionPrivates):
         if self._conn.is_closed:
             raise self._conn._core.closed_error()
         if self._conn.is_draining:
-            raise errors.ConnectionDrainingError
+            raise nats.errors.ConnectionDrainingError
         if self._closed:
-            raise errors.BadSubscriptionError
+            raise nats.errors.BadSubscriptionError
         self._conn._session.native().check_loop()
         self._core.max_msgs = message_limit(limit)
         if limit == 0 or (self._core.received >= limit and self._core.pending_msgs == 0):
