@@ -17,7 +17,8 @@ PATH = re.compile(r"\b(?:crate|super|self)(?:\s*::\s*\w+)+")
 TESTS = re.compile(
     r"#\[cfg\((?:all\()?(?:test|fastnats_loom)\b[^\]]*\]\s*(?:mod|use)\b[^{;]*([{;])"
 )
-COMMENTS_AND_STRINGS = re.compile(r'//[^\n]*|"(?:\\.|[^"\\])*"', re.DOTALL)
+COMMENTS = re.compile(r"//[^\n]*")
+COMMENTS_AND_STRINGS = re.compile(rf'{COMMENTS.pattern}|"(?:\\.|[^"\\])*"', re.DOTALL)
 
 Path = tuple[str, ...]
 
@@ -28,6 +29,10 @@ def module_of(file: str) -> Path:
     if parts[-1] in ("mod", "lib"):
         parts.pop()
     return ("crate", *parts)
+
+
+def without_comments(text: str) -> str:
+    return COMMENTS.sub("", text)
 
 
 def without_tests(text: str) -> str:
