@@ -7,7 +7,10 @@ from typing import Any, Optional
 from nats._core import Connection
 
 from ._session import Session
-from .msg import _MSG_INIT, Msg
+from .msg import Msg
+
+# The constructor that the core may skip for received messages.
+_MSG_INIT: Any = Msg.__init__
 
 
 class MessageClass:

@@ -265,6 +265,3 @@ def _uncover_native_attributes() -> None:
 
 _uncover_native_attributes()
 _NATIVE_FIELDS = tuple(native.name for native in fields(Msg))
-
-# The constructor that the core may skip for received messages.
-_MSG_INIT: Any = Msg.__init__
