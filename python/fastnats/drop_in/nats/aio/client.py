@@ -298,11 +298,11 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
 
     def _publishes_natively(self) -> bool:
         """Whether no application has put its own `publish` in the place of ours."""
-        return getattr(self.publish, "__func__", None) is Client.publish
+        return getattr(self.publish, "__func__", None) is _NATIVE_PUBLISH
 
     def _requests_natively(self) -> bool:
         """The same of `request`."""
-        return getattr(self.request, "__func__", None) is Client.request
+        return getattr(self.request, "__func__", None) is _NATIVE_REQUEST
 
     async def subscribe(
         self,
@@ -429,3 +429,8 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         from nats.js.manager import JetStreamManager
 
         return JetStreamManager(self, **opts)
+
+
+# Kept here: an application may replace methods on the class as well.
+_NATIVE_PUBLISH = Client.publish
+_NATIVE_REQUEST = Client.request
