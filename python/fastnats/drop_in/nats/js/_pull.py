@@ -1,16 +1,14 @@
-"""Pull consumers."""
+"""Subscriptions that fetch from pull consumers."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NoReturn, Optional
 
 import nats
 from nats import errors
 from nats._texts import with_details
 from nats._units import to_timeout_nanoseconds
-from nats.aio._server_errors import Violation
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
@@ -21,55 +19,12 @@ from nats.js.errors import (
     ServiceUnavailableError,
 )
 
-from ._consumer import SubscriptionConsumer
 from ._error_codes import JETSTREAM_UNAVAILABLE
 from ._names import consumer_text
+from ._pull_state import PullState
 
 if TYPE_CHECKING:
     import nats.js.client
-
-
-class PullState(SubscriptionConsumer):
-    """What the client tells a pull subscription: of new connections and of refusals."""
-
-    def __init__(
-        self, js: nats.js.client.JetStreamContext, sub: Subscription, stream: str, subject: str
-    ) -> None:
-        """
-        :param subject: that of pull requests.
-        """
-        super().__init__(js, sub, stream)
-        self._request_subject = subject
-        # Makes the error for the inbox, if the server has refused it.
-        self._refusal: Optional[Callable[[], Exception]] = None
-
-    def check_allowed(self) -> None:
-        """:raises nats.errors.Error: the server has refused the inbox that messages come to."""
-        if self._refusal is not None:
-            raise self._refusal()
-
-    def reconnected(self) -> None:
-        """Forgets a refusal: permissions may have changed."""
-        self._refusal = None
-
-    def fail_violation(self, violation: Violation, error: Callable[[], Exception]) -> None:
-        """Fails the fetches if the server has refused their requests or their inbox.
-
-        :param violation: what the server has refused.
-        :param error: makes the exception.
-        """
-        kind, subject = violation
-        inbox = self._sub.subject
-        if kind == "publish":
-            is_meant = subject == self._request_subject
-        elif kind == "reply":
-            is_meant = subject.rpartition(".")[0] == inbox.rpartition(".")[0]
-        else:
-            is_meant = subject == inbox
-            if is_meant:
-                self._refusal = error
-        if is_meant:
-            self._sub._core.fail_fetches(error)
 
 
 class PullSubscription:

@@ -40,8 +40,8 @@ from ._kv_manager import (
 from ._objects_manager import ObjectStoreManager
 from ._publish import Publisher
 from ._pull import PullSubscription as _PullSubscription
-from ._push import PushState
 from ._push import PushSubscription as _PushSubscription
+from ._push_state import PushState
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
