@@ -179,8 +179,8 @@ impl Connection {
         static PUBLISH: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = client.py();
         let native = PUBLISH.get_or_try_init(py, || {
-            let class = py.import("nats.aio.client")?.getattr("Client")?;
-            Ok::<_, PyErr>(class.getattr("publish")?.unbind())
+            let publish = py.import("nats.aio.client")?.getattr("_NATIVE_PUBLISH")?;
+            Ok::<_, PyErr>(publish.unbind())
         })?;
         let publish = calls::attribute(client, intern!(py, "publish"))?;
         match publish.getattr_opt(intern!(py, "__func__"))? {

@@ -54,7 +54,7 @@ class Requests:
         """
         try:
             if room is not None:
-                await self._send_before(future, self.wait_for_room(room))
+                await self.send_before(future, self.wait_for_room(room))
             return await future
         except BaseException:
             core.forget_request(token)
@@ -73,7 +73,7 @@ class Requests:
         except asyncio.TimeoutError:
             await session.callbacks.error_cb(errors.FlushTimeoutError())
 
-    async def _send_before(
+    async def send_before(
         self, answer: asyncio.Future[Any], sending: Coroutine[Any, Any, None]
     ) -> None:
         """Waits for `sending`, but no longer than for `answer`: the deadline of a request counts
@@ -102,7 +102,7 @@ class Requests:
         old_style: bool,
         headers: Optional[dict[str, Any]],
     ) -> Msg:
-        """As :meth:`nats.aio.client.Client.request`."""
+        """As :meth:`nats.aio.client.Client.request`, which takes a shorter way where it can."""
         if old_style or not self.reply_prefix:
             if not self._session.options.get("skip_subject_validation"):
                 check_publish_subject(subject or "")
@@ -115,7 +115,7 @@ class Requests:
             msg = await self.answer(core, *core.request(subject, payload, headers, timeout))
         else:
             msg = await self._request_openly(subject, payload, timeout, headers)
-        _check_responders(msg, subject)
+        check_responders(msg, subject)
         return msg
 
     async def _request_openly(
@@ -131,7 +131,7 @@ class Requests:
             core.kick_if_alone()
 
         try:
-            await self._send_before(future, send())
+            await self.send_before(future, send())
             msg: Msg = await future
             return msg
         except BaseException:
@@ -146,7 +146,7 @@ class Requests:
         try:
             sub = await client.subscribe(inbox, future=future, max_msgs=1)
             try:
-                await self._send_before(future, client.publish(subject, payload, reply=inbox))
+                await self.send_before(future, client.publish(subject, payload, reply=inbox))
                 msg: Msg = await future
             except BaseException:
                 future.cancel()
@@ -155,7 +155,7 @@ class Requests:
                 raise
         finally:
             core.forget_request(token)
-        _check_responders(msg, subject)
+        check_responders(msg, subject)
         return msg
 
     # The inbox
@@ -207,7 +207,7 @@ class Requests:
                 sub._end()
 
 
-def _check_responders(msg: Msg, subject: str) -> None:
+def check_responders(msg: Msg, subject: str) -> None:
     """:raises nats.errors.NoRespondersError: this is the server's word that nobody listens."""
     if status_of(msg.headers) == NO_RESPONDERS_STATUS:
         raise errors.NoRespondersError(f'"{subject}"')

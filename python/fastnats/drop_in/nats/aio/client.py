@@ -32,6 +32,7 @@ from ._compat import ClientPrivates
 from ._message_class import MessageClass
 from ._options import ConnectOptions
 from ._properties import ClientProperties
+from ._requests import check_responders
 from ._servers import ReconnectToServerHandler, Server, ServerVersion, Srv
 from ._session import Session
 from ._status import (
@@ -290,7 +291,22 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         :raises nats.errors.NoRespondersError: nobody is subscribed to the subject.
         :raises nats.errors.TimeoutError: no answer in time.
         """
-        return await self._requests.request(subject, payload, timeout, old_style, headers)
+        requests = self._requests
+        if old_style or not requests.reply_prefix or not self._publishes_natively():
+            return await requests.request(subject, payload, timeout, old_style, headers)
+        # Not in a coroutine of `Requests`: a request would take a fifth more instructions.
+        core = self._session.native()
+        future, token, room = core.request(subject, payload, headers, timeout)
+        try:
+            if room is not None:
+                await requests.send_before(future, requests.wait_for_room(room))
+            msg: Msg = await future
+        except BaseException:
+            core.forget_request(token)
+            raise
+        if msg.headers:
+            check_responders(msg, subject)
+        return msg
 
     def new_inbox(self) -> str:
         """Returns a subject that nobody else uses, for replies."""
