@@ -22,8 +22,8 @@ def test_gaps_are_found() -> None:
     assert list(Documented("wait", wait, "").gaps()) == ["docstring"]
     text = "Waits ``timeout`` for ``buffer_size``.\n\n:param how: …\n:raises nats.errors.Errr: …"
     assert set(Documented("wait", wait, text).gaps()) == {
-        "seconds",
-        "bytes",
+        "timeout in seconds",
+        "buffer_size in bytes",
         "what",
         "NotImplementedError",
         "no parameter how",

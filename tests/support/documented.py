@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
+import functools
 import importlib
 import inspect
 import re
 import textwrap
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from support.public import declared_in, public_modules
+from support.sources import files, text_of
 
-# Parameters that are a time or a size, by the last part of their names.
-SECONDS = re.compile(r"(?:^|_)(?:timeout|delay|interval|wait|ttl|duration|lag)$")
-BYTES = re.compile(r"(?:^|_)(?:bytes|bytes_limit|buffer_size|pending_size|max_payload|chunk_size)$")
+# Parameters and fields that are a time or a size, by the last parts of their names.
+SECONDS = re.compile(
+    r"(?:^|_)(?:timeout|delay|interval|wait|ttl|duration|max_age|duplicate_window|heartbeat|backoff"
+    r"|inactive_threshold|processing_time)$"
+)
+BYTES = re.compile(
+    r"(?:^|_)(?:bytes|bytes_limit|buffer_size|pending_size|msg_size|value_size|chunk_size|max_payload"
+    r"|max_memory)$"
+)
 
 
 class Documented(NamedTuple):
@@ -24,6 +34,11 @@ class Documented(NamedTuple):
     """A module, class, function or property."""
     text: str
     """Its docstring, with those of what it overrides."""
+
+    def fields(self) -> list[str]:
+        """Those of a dataclass."""
+        is_dataclass = isinstance(self.thing, type) and dataclasses.is_dataclass(self.thing)
+        return [field.name for field in dataclasses.fields(self.thing)] if is_dataclass else []
 
     def parameters(self) -> list[str]:
         """Those that a caller chooses: none that are private, and no ``self``."""
@@ -60,10 +75,11 @@ class Documented(NamedTuple):
         for name in self.parameters():
             if not self._says(name):
                 yield name
-            if SECONDS.search(name) and not self._says("seconds?"):
-                yield "seconds"
-            if BYTES.search(name) and not self._says("bytes?|[KM]iB"):
-                yield "bytes"
+        for name in self.parameters() + self.fields():
+            if SECONDS.search(name) and not self._says("(?:[Nn]anos|S|s)econds?"):
+                yield f"{name} in seconds"
+            if BYTES.search(name) and not self._says("[Bb]ytes?|[KM]iB"):
+                yield f"{name} in bytes"
         for name in self.raised():
             # Told by the name of a base as well: callers catch that.
             if not any(self._says(base) for base in bases_of(name, self.thing.__module__)):
@@ -116,15 +132,32 @@ def public_names() -> Iterator[tuple[str, str, Any]]:
             yield module, name, getattr(importlib.import_module(module), name)
 
 
-def text_of(kind: type) -> str:
-    """The docstring of a class; a dataclass without one has its signature in that place."""
+@functools.cache
+def attribute_docstrings() -> Mapping[str, list[str]]:
+    """Strings in the bodies of the package's classes, by the names of these: modules give other
+    ones than their own as the homes of classes, so that `inspect` doesn't find them."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name in files(".py", below=("python/",)):
+        for kind in ast.walk(ast.parse(text_of(name))):
+            if isinstance(kind, ast.ClassDef):
+                found[kind.name] += [
+                    ast.unparse(node) for node in kind.body if isinstance(node, ast.Expr)
+                ]
+    return found
+
+
+def docstrings_of(kind: type) -> str:
+    """The docstring of a class, and those of its attributes. A dataclass without a docstring has
+    its signature in that place."""
     text = vars(kind).get("__doc__") or ""
-    return "" if text.startswith(f"{kind.__name__}(") else text
+    if not text or text.startswith(f"{kind.__name__}("):
+        return ""
+    return "\n".join([text, *attribute_docstrings()[kind.__name__]])
 
 
 def members(name: str, kind: type, public: set[type]) -> Iterator[Documented]:
     """A class and what it has of its own, or from bases of ours that aren't public themselves."""
-    yield Documented(name, kind, text_of(kind))
+    yield Documented(name, kind, docstrings_of(kind))
     for attribute in dir(kind):
         owners = [base for base in kind.__mro__ if attribute in vars(base)]
         if attribute.startswith("_") or not owners or not is_ours(owners[0]):

@@ -15,7 +15,8 @@ from .streams import ClusterInfo
 
 @dataclass
 class ConsumerConfig(Base):
-    """The configuration of a consumer. What is ``None`` is left to the server.
+    """The configuration of a consumer. What is ``None`` is left to the server. Durations are in
+    seconds.
 
     With a ``deliver_subject`` messages are pushed, with a ``deliver_group`` to one of its
     subscribers each; without a ``deliver_subject`` they are pulled.

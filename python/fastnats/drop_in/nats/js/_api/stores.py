@@ -12,7 +12,7 @@ from .streams import Placement, RePublish
 
 @dataclass
 class KeyValueConfig(Base):
-    """The configuration of a key-value bucket (ADR-8). Sizes are in bytes.
+    """The configuration of a key-value bucket (ADR-8). Sizes are in bytes, durations in seconds.
 
     With ``limit_marker_ttl`` the server leaves a marker for that long where ``ttl`` or a limit
     has removed a key; nats-server 2.11 or newer.
@@ -42,7 +42,7 @@ class KeyValueConfig(Base):
 
 @dataclass
 class ObjectStoreConfig(Base):
-    """The configuration of an object store (ADR-20). Sizes are in bytes."""
+    """The configuration of an object store (ADR-20). Sizes are in bytes, ``ttl`` in seconds."""
 
     bucket: Optional[str] = None
     description: Optional[str] = None

@@ -130,7 +130,8 @@ class LostStreamData(Base):
 
 @dataclass
 class StreamState(Base):
-    """What is in a stream. ``subjects`` has the number of messages by subject, if asked for."""
+    """What is in a stream, in messages and ``bytes``. ``subjects`` has the number of messages by
+    subject, if asked for."""
 
     messages: int
     bytes: int
@@ -158,7 +159,8 @@ class RePublish(Base):
 
 @dataclass
 class StreamConsumerLimits(Base):
-    """Defaults and limits for the consumers of a stream; nats-server 2.10 or newer."""
+    """Defaults and limits for the consumers of a stream, ``inactive_threshold`` in seconds;
+    nats-server 2.10 or newer."""
 
     inactive_threshold: Optional[float] = None  # seconds
     max_ack_pending: Optional[int] = None
@@ -179,7 +181,7 @@ class StreamConsumerLimits(Base):
 class StreamConfig(Base):
     """The configuration of a stream. What is ``None`` is left to the server.
 
-    Sizes are in bytes; -1 means no limit, for ages it is 0.
+    Sizes are in bytes, durations in seconds; -1 means no limit, for ages it is 0.
     """
 
     name: Optional[str] = None
