@@ -10,6 +10,7 @@ from nats import errors
 from nats.js import api
 
 from ._api_requests import consumer_operation
+from .errors import ServerError, ServiceUnavailableError
 
 if TYPE_CHECKING:
     from nats.aio._server_errors import Violation
@@ -22,6 +23,14 @@ _FIRST_PAUSE = 0.02
 _MAX_PAUSE = 0.25
 # Seconds after which an acknowledgement is too late, unless the consumer has its own limit.
 _ACK_WAIT = 30.0
+
+# Errors after which the same question may be answered.
+_PASSING = (
+    errors.TimeoutError,
+    errors.ConnectionReconnectingError,
+    ServerError,
+    ServiceUnavailableError,
+)
 
 
 def acknowledges_itself(config: api.ConsumerConfig) -> bool:
@@ -121,18 +130,28 @@ class SubscriptionConsumer:
         await core.join()
         loop = asyncio.get_running_loop()
         pause = _FIRST_PAUSE
-        deadline: Optional[float] = None
+        deadline = loop.time() + _ACK_WAIT
+        is_limit_known = False
         while self._ephemeral is not None:
             try:
                 info = await self._js._jsm.consumer_info(self._stream, self._ephemeral)
+            except _PASSING:
+                # The client is reconnecting, or the consumer has no leader.
+                is_acknowledged = False
             except errors.Error:
-                # The consumer is gone, or nobody answers: then the server removes it after a while.
+                # The consumer is gone, or the permissions don't allow the question: then the
+                # server removes it after a while.
                 return
-            if deadline is None:
-                deadline = loop.time() + (info.config.ack_wait or _ACK_WAIT)
-            # Messages that were delivered after the end of the subscription never arrived here.
-            missed = (info.delivered.consumer_seq if info.delivered else 0) - core.consumer_seq
-            if (info.num_ack_pending or 0) <= missed or loop.time() >= deadline:
+            else:
+                if not is_limit_known:
+                    is_limit_known = True
+                    deadline = loop.time() + (info.config.ack_wait or _ACK_WAIT)
+                # Messages that were delivered after the end of the subscription never arrived
+                # here.
+                delivered = info.delivered.consumer_seq if info.delivered else 0
+                missed = delivered - core.consumer_seq
+                is_acknowledged = (info.num_ack_pending or 0) <= missed
+            if is_acknowledged or loop.time() >= deadline:
                 self.remove()
                 return
             await asyncio.sleep(pause)
