@@ -12,6 +12,7 @@ from chaos.usage import Ticker
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
+from support.handlers import ignore
 from support.waiting import Events
 
 # The server gives a client up that answers no PING for 4 to 6 seconds, and this one would give
@@ -49,9 +50,6 @@ async def run_blocked(server: Server, driver: str, seconds: float) -> dict[str, 
 
     async def note(msg: Any) -> None:
         received.append(int(msg.data))
-
-    async def ignore(msg: Any) -> None:
-        pass
 
     try:
         await nc.subscribe("data", cb=note)

@@ -20,6 +20,7 @@ from chaos.site import (
 )
 from nats import errors
 from nats.js.errors import KeyNotFoundError
+from support.handlers import ignore
 
 Operation = Callable[[Site, Peer, random.Random], Awaitable[None]]
 
@@ -211,9 +212,6 @@ async def visit(site: Site, peer: Peer, choose: random.Random) -> None:
 
     async def stay() -> None:
         nc = Impatient()
-
-        async def ignore(error: Exception) -> None:
-            pass
 
         try:
             await nc.connect(

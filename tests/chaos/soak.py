@@ -10,6 +10,7 @@ from chaos.usage import MEGABYTE, Usage
 from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
+from support.handlers import echo, ignore
 from support.waiting import eventually
 
 # Messages of one portion, by kind.
@@ -44,12 +45,6 @@ class Soak:
 
         async def count(msg: Any) -> None:
             self.counts["delivered"] += len(msg.data) == 128
-
-        async def echo(msg: Any) -> None:
-            await msg.respond(msg.data)
-
-        async def ignore(msg: Any) -> None:
-            pass
 
         await self.other.subscribe("data", cb=count)
         await self.other.subscribe("echo", cb=echo)

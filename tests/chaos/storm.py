@@ -15,6 +15,7 @@ from chaos.site import GRACE, OUTAGE, Peer, Site
 from chaos.usage import Usage
 from nats.embedded import Server
 from nats.js.errors import BadRequestError, KeyNotFoundError, KeyWrongLastSequenceError, NoKeysError
+from support.handlers import ignore
 
 TIMEOUT = 5.0
 STORMERS = 6
@@ -109,7 +110,7 @@ async def run_storm(server: Server, seed: int, seconds: float) -> dict[str, Any]
     try:
         await site.start()
         for peer in site.peers:
-            await peer.nc.subscribe("silence", cb=_ignore)
+            await peer.nc.subscribe("silence", cb=ignore)
             await peer.nc.flush()
             # The first ones subscribe to the inbox for replies, which stays.
             await peer.nc.request("echo.one", b"x", TIMEOUT)
@@ -130,10 +131,6 @@ async def run_storm(server: Server, seed: int, seconds: float) -> dict[str, Any]
         await site.stop()
     site.book.check()
     return {"seconds": seconds, **counts, "threads": [before.threads, end.threads]}
-
-
-async def _ignore(msg: Any) -> None:
-    pass
 
 
 async def _rage(site: Site, choose: random.Random, deadline: float, counts: Counter[str]) -> None:

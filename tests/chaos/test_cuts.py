@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from nats.embedded import Server
 from support.connecting import Connect
+from support.handlers import ignore
 from support.proxy import Proxy
 from support.waiting import EAGER, eventually, within
 
@@ -26,9 +27,6 @@ class Session:
         self.got: list[int] = []
 
     async def run(self, connect: Connect, proxy: Proxy) -> Any:
-        async def ignore(error: Exception) -> None:
-            pass
-
         async def note(msg: Any) -> None:
             # A message that was cut off must never be seen.
             assert msg.data == PAYLOAD

@@ -15,6 +15,7 @@ from nats.aio.client import Client
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
+from support.handlers import echo, ignore
 from support.proxy import Proxy
 from support.waiting import Events, eventually, within
 
@@ -124,9 +125,6 @@ async def test_trickle(js_server: Server, connect: Connect, size: int) -> None:
         nc = await connect(proxy)
         got = await numbers(nc, "numbers")
 
-        async def echo(msg: Any) -> None:
-            await msg.respond(msg.data)
-
         await nc.subscribe("echo", cb=echo)
         for number in range(30):
             await nc.publish("numbers", b"%d" % number)
@@ -219,9 +217,6 @@ async def test_clock_jumps(
     events = Events()
     nc = await connect(**events.callbacks, **WATCHFUL)
     got = await numbers(nc, "numbers")
-
-    async def ignore(msg: Any) -> None:
-        pass
 
     await nc.subscribe("silence", cb=ignore)
     sub = await nc.subscribe("nothing")

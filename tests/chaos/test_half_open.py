@@ -18,6 +18,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
 from support.connecting import Connect
+from support.handlers import ignore
 from support.netns import Namespace, NoNamespace
 from support.waiting import Events, eventually, within
 
@@ -73,9 +74,6 @@ class Link:
     async def start(self, connect: Connect, url: str, **options: Any) -> None:
         async def note(msg: Any) -> None:
             self.got.append(int(msg.data))
-
-        async def ignore(msg: Any) -> None:
-            pass
 
         # One that gives its connection up says why; the others go on.
         self.quitter = await connect(url, **{**OPTIONS, "allow_reconnect": False, **options})

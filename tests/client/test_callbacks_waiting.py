@@ -12,7 +12,7 @@ from nats.embedded import Server
 from nats.micro import add_service
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
-from support.scripted import Gated
+from support.handlers import Gated
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

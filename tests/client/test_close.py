@@ -11,6 +11,7 @@ from nats.aio.client import Client
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
+from support.handlers import ignore
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within
 
@@ -248,10 +249,6 @@ async def test_waiting_requests_flushes_and_rtts_end(server: Server, connect: Co
         isinstance(each, errors.ConnectionClosedError | errors.TimeoutError) for each in results
     ), results
     assert nc._core.census()[:2] == (0, 0)
-
-
-async def ignore(msg: Any) -> None:
-    pass
 
 
 @pytest.mark.parametrize("size", [10, 100_000])

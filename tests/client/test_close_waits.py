@@ -13,19 +13,13 @@ from nats.aio.client import Client
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
+from support.handlers import Own
 from support.waiting import EAGER, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
 LONG = 60
 SOON = 20.0
-
-
-class Own(Client):
-    """Requests of a client with a `publish` of its own don't go straight through the core."""
-
-    async def publish(self, *args: Any, **options: Any) -> None:
-        await super().publish(*args, **options)
 
 
 async def next_msg(nc: Any, timeout: float | None = LONG) -> Any:

@@ -12,7 +12,8 @@ from nats.aio.client import Client
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
-from support.scripted import Gated, admit
+from support.handlers import Gated
+from support.scripted import admit
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

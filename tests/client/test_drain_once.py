@@ -10,7 +10,7 @@ from nats import errors
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
-from support.scripted import Gated
+from support.handlers import Gated
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")

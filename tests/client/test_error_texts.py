@@ -11,18 +11,15 @@ from nats import errors
 from nats.aio.client import Client
 from nats.embedded import Server
 from support.connecting import Connect
+from support.handlers import ignore
 from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
 
 
-async def handle(msg: Any) -> None:
-    pass
-
-
 BEFORE: dict[str, Callable[[Client], Awaitable[Any]]] = {
     "subscribe": lambda nc: nc.subscribe("a"),
-    "subscribe with a handler": lambda nc: nc.subscribe("a", cb=handle),
+    "subscribe with a handler": lambda nc: nc.subscribe("a", cb=ignore),
     "request": lambda nc: nc.request("a"),
     "old style request": lambda nc: nc.request("a", old_style=True),
     "flush": lambda nc: nc.flush(),

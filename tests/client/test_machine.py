@@ -25,6 +25,7 @@ from nats import errors
 from nats.embedded import Server
 from support.connecting import CLOSE_TIMEOUT
 from support.event_loops import new_uvloop
+from support.handlers import echo
 from support.waiting import eventually, within
 
 SUBJECTS = ["machine.a", "machine.b"]
@@ -130,9 +131,6 @@ class ClientMachine(RuleBasedStateMachine):
                 reconnect_time_wait=0.02,
                 max_reconnect_attempts=-1,
             )
-
-            async def echo(msg: Any) -> None:
-                await msg.respond(msg.data)
 
             await self.nc.subscribe("echo", cb=echo)
 

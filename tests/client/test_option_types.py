@@ -13,6 +13,7 @@ from nats.aio.client import Client
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
+from support.handlers import echo
 from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -83,9 +84,6 @@ async def test_attempts_of_any_number(server: Server, connect: Connect, value: A
 @pytest.mark.parametrize("timeout", [2.5, math.inf, HUGE, Fraction(5, 2)])
 async def test_timeouts_of_any_kind(connect: Connect, timeout: Any) -> None:
     nc = await connect()
-
-    async def echo(msg: Any) -> None:
-        await msg.respond(msg.data)
 
     await nc.subscribe("echo", cb=echo)
     sub = await nc.subscribe("a")

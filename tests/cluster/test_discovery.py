@@ -12,6 +12,7 @@ import pytest
 from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster
 from support.connecting import Connect
+from support.handlers import ignore
 from support.routes import heard
 from support.waiting import EAGER, Events, eventually
 
@@ -203,10 +204,6 @@ async def test_moving_to_other_servers_by_hand(cluster: Cluster, connect: Connec
     numbers = {int((await sub.next_msg(timeout=5)).data) for _ in range(sent)}
     assert numbers == set(range(sent))
     assert events.names == ["disconnected", "reconnected"] * 6
-
-
-async def ignore(error: Exception) -> None:
-    pass
 
 
 # Clusters with settings of their own

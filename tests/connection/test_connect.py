@@ -19,6 +19,7 @@ from nats.aio.client import Client
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
+from support.handlers import ignore
 from support.waiting import EAGER, Events, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -326,9 +327,6 @@ async def test_async_with(server: Server) -> None:
 
 
 async def test_failures_leave_nothing_behind(closed_port: int, silent_port: int) -> None:
-    async def ignore(error: Exception) -> None:
-        pass
-
     async def fail(url: str, **options: Any) -> None:
         options.update(error_cb=ignore)
         with pytest.raises((errors.Error, OSError, asyncio.TimeoutError)):

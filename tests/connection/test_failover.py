@@ -13,6 +13,7 @@ from nats.aio.client import Server as PoolServer
 from nats.embedded import Cluster, Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
+from support.handlers import ignore
 from support.waiting import EAGER, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -252,10 +253,6 @@ async def test_handler_with_a_senseless_answer_leaves_the_loop_alive(
     await eventually(lambda: len(events.errors) > 1)
     await asyncio.wait_for(nc.close(), 5)
     assert {type(error) for error in events.errors} <= {TypeError, AttributeError}
-
-
-async def ignore(error: Exception) -> None:
-    pass
 
 
 async def test_handler_sets_the_delay(fakes: list[FakeServer], connect: Connect) -> None:

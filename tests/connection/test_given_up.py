@@ -11,6 +11,7 @@ from nats import errors
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
+from support.handlers import ignore
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -110,9 +111,6 @@ async def test_what_waits_is_told(js_server: Server, connect: Connect, quiet_loo
     await js.add_stream(name="S", subjects=["none"])
     await js.create_key_value(bucket="B")
     await js.create_object_store("O")
-
-    async def ignore(msg: Any) -> None:
-        pass
 
     await nc.subscribe("silent", cb=ignore)
     waiting = [asyncio.ensure_future(call(nc)) for call in WAITING]

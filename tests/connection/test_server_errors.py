@@ -10,10 +10,10 @@ from typing import Any
 import nats
 import pytest
 from nats import errors
-from nats.aio.client import Client
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeServer
+from support.handlers import Own
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -138,13 +138,6 @@ async def refused(call: Awaitable[Any], subject: str, what: str = "publish to") 
     assert time.monotonic() - start < SOON
     assert str(raised.value) == f'nats: permissions violation for {what} "{subject}"'
     assert not isinstance(raised.value, errors.TimeoutError)
-
-
-class Own(Client):
-    """Requests of a client with a `publish` of its own don't go straight through the core."""
-
-    async def publish(self, *args: Any, **options: Any) -> None:
-        await super().publish(*args, **options)
 
 
 REQUESTS: dict[str, Callable[[Any], Awaitable[Any]]] = {

@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 from nats.embedded import Cluster, EmbeddedError, Server, ServerStartError
-from support.embedded_probe import Raw, eventually, info, is_alive, stream
+from support.embedded_probe import Raw, comes_true, info, is_alive, stream
 
 
 def knows(server: Server, peers: set[str]) -> bool:
@@ -22,7 +22,7 @@ def test_cluster_forms_and_heals() -> None:
         assert cluster.url == cluster.urls[0]
         for server in cluster.servers:
             peers = {f"127.0.0.1:{other.port}" for other in cluster.servers}
-            assert eventually(partial(knows, server, peers))
+            assert comes_true(partial(knows, server, peers))
         first, second, third = cluster.servers
         first.kill()
         cluster.wait_ready()
@@ -62,7 +62,7 @@ async def test_jetstream_cluster() -> None:
                 return "error" not in client.request("$JS.API.STREAM.INFO.S", {})
             return False
 
-        assert await asyncio.to_thread(eventually, found, 30)
+        assert await asyncio.to_thread(comes_true, found, 30)
 
 
 def test_cluster_that_cannot_start() -> None:

@@ -10,7 +10,7 @@ import sys
 import psutil
 import pytest
 from nats.embedded import EmbeddedError, Server
-from support.embedded_probe import Raw, eventually, is_alive
+from support.embedded_probe import Raw, comes_true, is_alive
 
 
 def test_raising_body() -> None:
@@ -70,8 +70,8 @@ def test_ends_with_the_interpreter(end: str) -> None:
         timeout=30,
     )
     pid, directory = result.stdout.decode().split()
-    assert eventually(lambda: not is_alive(int(pid)))
-    assert eventually(lambda: not os.path.exists(directory))
+    assert comes_true(lambda: not is_alive(int(pid)))
+    assert comes_true(lambda: not os.path.exists(directory))
 
 
 def test_forked_child_leaves_the_server_alone() -> None:

@@ -12,6 +12,7 @@ from nats.aio.client import Client
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
 from support.flooding import MB, SLACK, flood, memory
+from support.handlers import ignore
 from support.scripted import admit, beginning, payloads, sending, subscriber
 from support.waiting import EAGER, Events, within
 
@@ -155,12 +156,8 @@ async def test_a_line_that_never_ends_instead_of_info() -> None:
         nc = Client()
         before = memory()
         with pytest.raises(errors.Error):
-            await within(nc.connect(server.url, allow_reconnect=False, error_cb=_ignore))
+            await within(nc.connect(server.url, allow_reconnect=False, error_cb=ignore))
         assert memory() - before < SLACK
-
-
-async def _ignore(error: Exception) -> None:
-    pass
 
 
 async def test_info_is_still_taken_over(connect: Connect) -> None:

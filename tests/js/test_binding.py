@@ -12,6 +12,7 @@ from nats.embedded import Cluster, Server
 from nats.js import api
 from nats.js import errors as js_errors
 from support.connecting import Connect
+from support.handlers import ignore
 from support.waiting import eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -23,10 +24,6 @@ async def begin(connect: Connect) -> Any:
     js = (await connect()).jetstream()
     await js.add_stream(name="S", subjects=["s.>"], storage="memory")
     return js
-
-
-async def ignore(_: Any) -> None:
-    pass
 
 
 # The caller's configuration

@@ -12,6 +12,7 @@ from nats.embedded import Cluster, Server
 from nats.js import api
 from nats.js import errors as js_errors
 from support.connecting import Connect
+from support.handlers import ignore
 from support.waiting import EAGER, Events, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -38,10 +39,6 @@ async def gone(observer: Any, stream: str = "S", left: int = 0) -> None:
         return count <= left
 
     await eventually(is_gone)
-
-
-async def ignore(_: Any) -> None:
-    pass
 
 
 Subscribe = Callable[[Any], Awaitable[Any]]

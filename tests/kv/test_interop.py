@@ -13,7 +13,7 @@ import pytest
 from nats.embedded import Server
 from nats.js import api, errors
 from support.connecting import Connect
-from support.peer import PROGRAM
+from support.peer import command
 from support.waiting import within
 
 CHUNK = 128 * 1024
@@ -22,10 +22,8 @@ SIZES = (0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 3_000_001)
 
 async def peer(server: Server, mode: str, *options: str) -> Any:
     """Have the other client do something with the bucket B, and return what it reports."""
-    if not PROGRAM.exists():
-        pytest.fail("the interoperability peer is missing: build it with `make peer`")
-    command = [PROGRAM, mode, "--url", server.url, "--bucket", "B", *options]
-    run = asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30)
+    words = command(mode, server, "--bucket", "B", *options)
+    run = asyncio.to_thread(subprocess.run, words, capture_output=True, text=True, timeout=30)
     done = await within(run, 30)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

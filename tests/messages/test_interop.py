@@ -14,7 +14,7 @@ from nats import errors
 from nats.aio.msg import Msg
 from nats.embedded import Server
 from support.connecting import Connect
-from support.peer import PROGRAM
+from support.peer import command
 from support.waiting import PATIENCE, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -24,10 +24,8 @@ class Peer:
     """A process of the other client, which reports in lines of JSON."""
 
     def __init__(self, mode: str, server: Server, *options: str) -> None:
-        if not PROGRAM.exists():
-            pytest.fail("the interoperability peer is missing: build it with `make peer`")
         self._process = subprocess.Popen(
-            [PROGRAM, mode, "--url", server.url, *options],
+            command(mode, server, *options),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -12,6 +12,7 @@ import pytest
 from nats.embedded import Server
 from support.connecting import Connect
 from support.fake_server import FakeConnection, FakeServer
+from support.handlers import echo
 from support.waiting import EAGER, disconnected, eventually, within
 
 pytestmark = pytest.mark.usefixtures("driver")
@@ -106,9 +107,6 @@ async def test_one_message_subscriptions_leave_nothing_at_the_server(
 ) -> None:
     with Server(monitor=True) as server:
         nc, other = await connect(server, inbox_prefix="one"), await connect(server)
-
-        async def echo(msg: Any) -> None:
-            await msg.respond(msg.data)
 
         await other.subscribe("echo", cb=echo)
         await within(other.flush())

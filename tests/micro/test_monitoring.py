@@ -14,14 +14,11 @@ from nats.micro import add_service
 from nats.micro.request import Request, ServiceError
 from nats.micro.service import EndpointStats, Service, ServiceInfo, ServicePing, ServiceStats
 from support.connecting import Connect
+from support.handlers import echo
 from support.waiting import PATIENCE, Events, eventually
 
 VERBS = ("PING", "INFO", "STATS")
 METADATA = {"zone": "a", "größe": "1"}
-
-
-async def echo(request: Request) -> None:
-    await request.respond(request.data)
 
 
 async def described(nc: Any) -> Service:

@@ -14,13 +14,10 @@ from nats.micro import add_service
 from nats.micro.request import ERROR_CODE_HEADER, ERROR_HEADER, Request, ServiceError
 from nats.micro.service import EndpointConfig, Group, GroupConfig, Service, ServiceConfig
 from support.connecting import Connect
+from support.handlers import echo
 from support.waiting import PATIENCE, Events, eventually, within
 
 NAMED: dict[str, Any] = {"name": "service", "version": "1.0.0"}
-
-
-async def echo(request: Request) -> None:
-    await request.respond(request.data)
 
 
 async def ask(nc: Any, subject: str, data: bytes = b"", **options: Any) -> Any:

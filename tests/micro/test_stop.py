@@ -11,13 +11,10 @@ from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import Service, ServiceConfig
 from support.connecting import Connect
+from support.handlers import echo
 from support.waiting import PATIENCE, Events, eventually, within
 
 NAMED: dict[str, Any] = {"name": "service", "version": "1.0.0"}
-
-
-async def echo(request: Request) -> None:
-    await request.respond(request.data)
 
 
 class Gate:

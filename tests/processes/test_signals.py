@@ -13,15 +13,12 @@ from typing import Any
 import pytest
 from nats import errors
 from nats.embedded import Server
+from support.alarms import Alarm
 from support.connecting import Connect
 from support.proxy import Proxy
 from support.waiting import PATIENCE, Events, eventually
 
 pytestmark = pytest.mark.usefixtures("driver")
-
-
-class Alarm(Exception):
-    """What the signal handler raises."""
 
 
 class Interrupting:

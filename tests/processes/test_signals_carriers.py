@@ -6,11 +6,11 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any, Optional
+from typing import Any
 
 import pytest
 from nats.aio._link.websocket import _FramedTransport
+from support.alarms import Alarm, Alarms
 from support.carriers import CARRIERS, carrier
 from support.connecting import Connect
 from support.waiting import EAGER, Events, eventually, within
@@ -22,24 +22,6 @@ ALARMS = 30
 DELAY = 0.01
 PAYLOAD = bytes(1000)
 LAST = 1000
-
-
-class Alarm(Exception):
-    """What the signal handler raises."""
-
-
-class Alarms:
-    """The alarms of this process."""
-
-    def __init__(self) -> None:
-        self.rung = 0
-
-    def ring(self, number: int, frame: Optional[FrameType]) -> None:
-        self.rung += 1
-        raise Alarm
-
-    def set(self, seconds: float) -> None:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 @pytest.fixture

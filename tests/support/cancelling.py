@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
+from support.handlers import echo, ignore
 from support.waiting import eventually, within
 
 TIMEOUT = 30.0
@@ -37,12 +38,6 @@ async def ended(task: asyncio.Task[Any]) -> None:
 
 async def serve(nc: Any) -> None:
     """Answer requests to `echo`, and take those to `silence`."""
-
-    async def echo(msg: Any) -> None:
-        await msg.respond(msg.data)
-
-    async def ignore(msg: Any) -> None:
-        pass
 
     await nc.subscribe("echo", cb=echo)
     await nc.subscribe("silence", cb=ignore)

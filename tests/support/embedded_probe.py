@@ -65,7 +65,7 @@ def is_alive(pid: int) -> bool:
         return False
 
 
-def eventually(check: Callable[[], bool], timeout: float = 30.0) -> bool:
+def comes_true(check: Callable[[], bool], timeout: float = 30.0) -> bool:
     deadline = time.monotonic() + timeout
     while not check():
         if time.monotonic() >= deadline:

@@ -22,9 +22,13 @@ import json
 import ssl
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
+
+from support.listener import Listener
 
 READ_TIMEOUT = 30.0
+
+F = TypeVar("F", bound="FakeServer")
 
 
 class ClientGone(ConnectionError):
@@ -183,7 +187,7 @@ async def handshake_and_serve(client: FakeConnection) -> None:
     await client.serve()
 
 
-class FakeServer:
+class FakeServer(Listener):
     """Accepts connections on a free port and hands each to the handler."""
 
     def __init__(
@@ -204,8 +208,7 @@ class FakeServer:
             port: The port; 0 picks a free one.
             tls: Speak TLS from the first byte on.
         """
-        self.host = host
-        self.port = port
+        super().__init__(host, port, tls)
         self.connections: list[FakeConnection] = []
         self.info: dict[str, Any] = {
             "server_id": "FAKE",
@@ -218,9 +221,6 @@ class FakeServer:
             **(info or {}),
         }
         self._handler = handler
-        self._tls = tls
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._errors: list[BaseException] = []
         self._accepted = asyncio.Condition()
 
@@ -244,14 +244,8 @@ class FakeServer:
         await asyncio.wait_for(accepted(), timeout)
         return self.connections[count - 1]
 
-    async def stop_accepting(self) -> None:
-        """Refuse new connections; the present ones go on."""
-        if self._server is not None:
-            self._server.close()
-
-    async def __aenter__(self) -> FakeServer:
-        self._server = await asyncio.start_server(self._accept, self.host, self.port, ssl=self._tls)
-        self.port = self._server.sockets[0].getsockname()[1]
+    async def __aenter__(self: F) -> F:
+        await super().__aenter__()
         self.info.setdefault("port", self.port)
         return self
 
@@ -261,18 +255,15 @@ class FakeServer:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        for connection in self.connections:
-            connection.abort()
-        await self._server.wait_closed()
+        await super().__aexit__(exc_type, exc, traceback)
         await self._retrieve_ends()
         # A body that failed did so because of the script more often than not; show both.
         if self._errors and (exc is None or isinstance(exc, Exception)):
             raise self._errors[0] from exc
+
+    def _abandon(self) -> None:
+        for connection in self.connections:
+            connection.abort()
 
     async def _retrieve_ends(self) -> None:
         # A client that hung up with data unread leaves a ConnectionResetError in a future of the
@@ -286,12 +277,8 @@ class FakeServer:
             end.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = FakeConnection(self, len(self.connections), reader, writer)
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         self.connections.append(connection)
         async with self._accepted:
             self._accepted.notify_all()

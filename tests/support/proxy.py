@@ -12,14 +12,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from types import TracebackType
 from urllib.parse import urlsplit
+
+from support.listener import Listener
 
 CHUNK = 65536
 LINGER = 1.0
 
 
-class Proxy:
+class Proxy(Listener):
     """Forwards bytes between clients and one server.
 
     The settings may be changed at any time and hold for all connections, old and new.
@@ -45,6 +46,7 @@ class Proxy:
             cut_after_sent: Cut a connection when it has sent so many bytes to the server.
             port: Where to listen on 127.0.0.1; 0 picks a free port.
         """
+        super().__init__(port=port)
         parts = urlsplit(target)
         assert parts.hostname is not None
         assert parts.port is not None
@@ -55,8 +57,6 @@ class Proxy:
         self.cut_after_sent = cut_after_sent
         self.refuse = False
         """Close new connections at once."""
-        self.host = "127.0.0.1"
-        self.port = port
         self.accepted = 0
         """Connections accepted so far, refused ones included."""
         self.ended = 0
@@ -68,8 +68,6 @@ class Proxy:
         self._forgotten: set[int] = set()
         self._flowing = asyncio.Event()
         self._flowing.set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
         self._transports: set[asyncio.WriteTransport] = set()
 
     @property
@@ -100,27 +98,7 @@ class Proxy:
         for transport in list(self._transports):
             _reset(transport)
 
-    async def __aenter__(self) -> Proxy:
-        self._server = await asyncio.start_server(self.carry, self.host, self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-        # The transports report their end through the loop.
-        await asyncio.sleep(0)
-
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Forward what a client sends to the server, and back, until either end closes."""
         self.accepted += 1
         number = self.accepted
@@ -130,10 +108,6 @@ class Proxy:
         if self.refuse:
             _reset(writer.transport)
             return
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
         transports = {writer.transport}
         try:
             server_reader, server_writer = await asyncio.open_connection(*self.target)

@@ -89,16 +89,3 @@ async def assert_nothing_runs() -> None:
         ]
 
     await eventually(lambda: not running(), "all tasks of the client have ended", seconds=3)
-
-
-class Gated:
-    """A handler that handles its messages when it may."""
-
-    def __init__(self) -> None:
-        self.go_on = asyncio.Event()
-        self.handled: list[bytes] = []
-
-    async def handler(self, msg: Any) -> None:
-        await self.go_on.wait()
-        await asyncio.sleep(0)
-        self.handled.append(msg.data)

@@ -10,6 +10,8 @@ from typing import Any
 import trustme
 from nats.embedded import Server
 
+from support.handlers import echo
+
 # What a certificate for a server of this machine is for.
 HOSTS = ("localhost", "127.0.0.1", "::1")
 
@@ -74,9 +76,6 @@ def local(server: Server, scheme: str = "nats") -> str:
 
 async def round_trip(nc: Any, payload: bytes = b"secret") -> None:
     """Serve ``echo`` and ask for it."""
-
-    async def echo(msg: Any) -> None:
-        await msg.respond(msg.data)
 
     await nc.subscribe("echo", cb=echo)
     reply = await nc.request("echo", payload, timeout=5)

@@ -12,6 +12,7 @@ import pytest
 from nats import errors
 from nats.embedded import Cluster, Server
 from support.connecting import Connect
+from support.handlers import echo
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within
 from support.ws_server import url_of
@@ -34,9 +35,6 @@ async def ws(closed_port: int) -> AsyncIterator[Server]:
 
 
 async def serve_echo(nc: Any) -> None:
-    async def echo(msg: Any) -> None:
-        await msg.respond(msg.data)
-
     await nc.subscribe("echo", cb=echo)
 
 
