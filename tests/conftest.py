@@ -1,11 +1,4 @@
-"""Fixtures for all tests: servers, clients, event loops and I/O drivers.
-
-Every ``async def`` test runs on asyncio's event loop and on uvloop. A test, or with
-``pytestmark = pytest.mark.usefixtures("driver")`` a module, runs on both I/O drivers as well:
-one driver on each loop, the other way round in every second test. Tests of what stands on the data
-path (JetStream and its stores, services) run on one of the four pairs, another one from test to
-test. ``--full-matrix`` runs all.
-"""
+"""Fixtures for all tests: servers, clients, event loops and I/O drivers (see support.matrix)."""
 
 from __future__ import annotations
 
@@ -14,31 +7,25 @@ import contextlib
 import gc
 import importlib.util
 import socket
-import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nats.embedded import Cluster, Server
+from support import matrix
 from support.connecting import CLOSE_TIMEOUT, Connect, HasUrl
-from support.event_loops import new_uvloop
 from support.tls import Certificates, make_certificates
-
-# Folders of tests that run on one pair of loop and driver each.
-ABOVE_THE_DATA_PATH = ("js", "kv", "micro", "objects")
 
 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    return {"asyncio": asyncio.SelectorEventLoop, "uvloop": new_uvloop}
+    return matrix.LOOPS
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--full-matrix", action="store_true", help="run every loop with every I/O driver"
-    )
+    matrix.add_options(parser)
     parser.addoption(
         "--tools", action="store_true", help="run the tests that install other tools and packages"
     )
@@ -49,45 +36,23 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--full-matrix"):
-        left_out = [item for item in items if not _is_in_matrix(item)]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if _is_in_matrix(item)]
-    if not config.getoption("--tools"):
-        left_out = [item for item in items if item.get_closest_marker("tools")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("tools")]
+    def is_chosen(item: pytest.Item) -> bool:
+        if item.get_closest_marker("tools") and not config.getoption("--tools"):
+            return False
+        return matrix.is_chosen(item, config)
+
+    chosen = {item: is_chosen(item) for item in items}
+    config.hook.pytest_deselected(items=[item for item in items if not chosen[item]])
+    items[:] = [item for item in items if chosen[item]]
     if importlib.util.find_spec("uvloop") is not None:
         return
     # By a mark: a factory that skips breaks pytest-asyncio's set-up of the tests after it.
     for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec is not None and new_uvloop in callspec.params.values():
+        if matrix.loop_of(item) == "uvloop":
             item.add_marker(pytest.mark.skip(reason="uvloop is not installed"))
 
 
-def _is_in_matrix(item: pytest.Item) -> bool:
-    """Whether a test runs on its pair of loop and driver: each meets both loops and both drivers,
-    or one of each above the data path."""
-    params = getattr(item, "callspec", None) and item.callspec.params
-    loops = [
-        loop
-        for loop in (asyncio.SelectorEventLoop, new_uvloop)
-        if params and loop in params.values()
-    ]
-    if not loops:
-        return True
-    is_uvloop = loops == [new_uvloop]
-    choice = zlib.crc32(item.nodeid.partition("[")[0].encode())
-    if item.path.parent.name in ABOVE_THE_DATA_PATH and is_uvloop is not bool(choice & 2):
-        return False
-    if "driver" not in params:
-        return True
-    is_tokio = params["driver"] == "tokio"
-    return is_uvloop ^ is_tokio ^ bool(choice & 1)
-
-
-@pytest.fixture(params=["tokio", "asyncio"])
+@pytest.fixture(params=matrix.DRIVERS)
 def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the test once on each I/O driver; its name."""
     from nats.aio.client import Client
