@@ -17,13 +17,26 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     return Environment(tmp_path_factory.mktemp("empty") / "venv")
 
 
-@pytest.fixture(scope="module", params=["alone", "with nats-py"])
-def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `pip install --target` makes, as for a Lambda layer."""
     directory = tmp_path_factory.mktemp("target")
     pip("install", "-q", "--no-index", "--target", directory, wheel())
-    if request.param == "with nats-py":
-        pip("install", "-q", "--target", directory, *nats_py(directory))
+    return directory
+
+
+@pytest.fixture(scope="module")
+def with_nats_py(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, with nats-py beside it."""
+    directory = tmp_path_factory.mktemp("target")
+    pip("install", "-q", "--no-index", "--target", directory, wheel())
+    pip("install", "-q", "--target", directory, *nats_py(directory))
+    return directory
+
+
+@pytest.fixture(params=["alone", "with_nats_py"])
+def target(request: pytest.FixtureRequest) -> Path:
+    directory: Path = request.getfixturevalue(request.param)
     return directory
 
 
@@ -43,12 +56,11 @@ def test_not_activated(environment: Environment, target: Path) -> None:
     assert "call fastnats.activate()" in doctor.output
 
 
-def test_activated_too_late(environment: Environment, target: Path) -> None:
-    if not (target / "nats").exists():
-        pytest.skip("there is no other one to import")
-    late = environment.run("-c", f"import nats; {ACTIVATED}", PYTHONPATH=str(target))
+def test_activated_too_late(environment: Environment, with_nats_py: Path) -> None:
+    late = environment.run("-c", f"import nats; {ACTIVATED}", PYTHONPATH=str(with_nats_py))
     assert late.status == 1
-    assert f"ImportError: nats has been imported already, from {target / 'nats'}" in late.complaints
+    loaded = f"ImportError: nats has been imported already, from {with_nats_py / 'nats'}"
+    assert loaded in late.complaints
 
 
 def test_activated_when_switched_off(environment: Environment, target: Path) -> None:
