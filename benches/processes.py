@@ -129,9 +129,10 @@ def run_json(command: Sequence[str], env: dict[str, str] | None = None) -> dict[
 
 def last_json(output: str) -> dict[str, Any]:
     try:
-        return json.loads(output.strip().splitlines()[-1])
+        result: dict[str, Any] = json.loads(output.strip().splitlines()[-1])
     except (ValueError, IndexError):
         raise Failed(f"not a result: {output[-200:]!r}") from None
+    return result
 
 
 @contextlib.contextmanager

@@ -253,7 +253,8 @@ async def measure(args: argparse.Namespace) -> dict[str, Any]:
         options["tls"] = ssl.create_default_context(cafile=args.authority)
     nc = await nats.connect(args.url, allow_reconnect=False, error_cb=on_error, **options)
     work = asyncio.ensure_future(workload(Bench(nc, args)))
-    await asyncio.wait({work, failed}, return_when=asyncio.FIRST_COMPLETED)
+    both: set[asyncio.Future[Any]] = {work, failed}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     if failed.done():
         failed.result()
     await nc.close()

@@ -153,7 +153,7 @@ async def js_push(bench: Bench) -> dict[str, Any]:
 async def js_ordered(bench: Bench) -> dict[str, Any]:
     done = asyncio.Event()
     seen = seen_bytes = 0
-    last = None
+    last: Any = None
 
     async def handler(msg: Any) -> None:
         nonlocal seen, seen_bytes, last

@@ -3,6 +3,7 @@
 import asyncio
 
 import nats
+from nats.aio.msg import Msg
 from nats.embedded import Server
 
 
@@ -15,7 +16,7 @@ async def main(url: str) -> None:
     nc = await nats.connect(url, closed_cb=on_closed, drain_timeout=10)
     handled = 0
 
-    async def slow(msg) -> None:
+    async def slow(msg: Msg) -> None:
         nonlocal handled
         await asyncio.sleep(0.001)
         handled += 1

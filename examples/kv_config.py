@@ -35,7 +35,8 @@ async def main(url: str) -> None:
             await config.get("log.level")
         except KeyNotFoundError:
             print("gone:    log.level")
-        print("history:", [entry.value.decode() for entry in await config.history("workers")])
+        revisions = await config.history("workers")
+        print("history:", [entry.value.decode() for entry in revisions if entry.value])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ async def main(url: str) -> None:
         print("sum:      ", reply.data.decode())
 
         reply = await nc.request("calc.divide", b"[1, 0]", timeout=1)
-        print("error:    ", reply.headers[ERROR_CODE_HEADER], reply.headers[ERROR_HEADER])
+        told = reply.headers or {}
+        print("error:    ", told[ERROR_CODE_HEADER], told[ERROR_HEADER])
 
         found = json.loads((await nc.request("$SRV.INFO.calculator", timeout=1)).data)
         print("endpoints:", [endpoint["subject"] for endpoint in found["endpoints"]])

@@ -5,6 +5,7 @@ import io
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nats
 from nats.embedded import Server
@@ -12,17 +13,17 @@ from nats.js.api import ObjectMeta
 from nats.js.errors import DigestMismatchError, ObjectNotFoundError
 
 
-class Progress(io.RawIOBase):
+class Progress(io.BufferedIOBase):
     """A file that says how much of it has been read or written."""
 
-    def __init__(self, file: io.FileIO, what: str, total: int) -> None:
+    def __init__(self, file: io.BufferedIOBase, what: str, total: int) -> None:
         self._file, self._what, self._total = file, what, total
         self._done = self._shown = 0
 
-    def readinto(self, buffer: bytearray) -> int:
+    def readinto(self, buffer: Any) -> int:
         return self._advance(self._file.readinto(buffer))
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: Any) -> int:
         return self._advance(self._file.write(data))
 
     def _advance(self, count: int) -> int:
@@ -44,13 +45,13 @@ async def main(url: str, folder: Path) -> None:
         store = await js.create_object_store("files")
 
         meta = ObjectMeta(description="random numbers")
-        with original.open("rb", buffering=0) as file:
+        with original.open("rb") as file:
             info = await store.put("numbers", Progress(file, "up", size), meta)
         print(f"stored:     {info.size} bytes in {info.chunks} chunks")
 
         # The digest is checked at the end: what has arrived is what was stored, or an error.
         try:
-            with copy.open("wb", buffering=0) as file:
+            with copy.open("wb") as file:
                 await store.get("numbers", writeinto=Progress(file, "down", size))
         except DigestMismatchError:
             copy.unlink()
@@ -59,9 +60,9 @@ async def main(url: str, folder: Path) -> None:
 
         await store.put("note", "small objects fit in memory")
         result = await store.get("note")
-        print("note:      ", result.data.decode())
+        print("note:      ", (result.data or b"").decode())
 
-        async for info in store.list():
+        for info in await store.list():
             print("listed:    ", info.name, info.size)
 
         await store.delete("note")

@@ -3,13 +3,14 @@
 import asyncio
 
 import nats
+from nats.aio.msg import Msg
 from nats.embedded import Server
 
 
 async def main(url: str) -> None:
     nc = await nats.connect(url)
 
-    async def handler(msg) -> None:
+    async def handler(msg: Msg) -> None:
         print(f"handler:  {msg.subject} {msg.data.decode()} {msg.headers}")
 
     await nc.subscribe("greet.*", cb=handler)

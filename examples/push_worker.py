@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Awaitable, Callable
 
 import nats
 from nats.aio.msg import Msg
@@ -18,7 +19,7 @@ async def main(url: str) -> None:
         handled: Counter[str] = Counter()
         finished = asyncio.Event()
 
-        def member(name: str):
+        def member(name: str) -> Callable[[Msg], Awaitable[None]]:
             async def handle(msg: Msg) -> None:
                 handled[name] += 1
                 await msg.ack()

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 
 import nats
+from nats.aio.msg import Msg
 from nats.embedded import Server
 
 MESSAGES = 3000
@@ -15,7 +16,7 @@ async def main(url: str) -> None:
     for name in ("ann", "bob", "cid"):
         workers[name] = await nats.connect(url, name=name)
 
-        async def work(msg, name=name) -> None:
+        async def work(msg: Msg, name: str = name) -> None:
             handled[name] += 1
 
         await workers[name].subscribe("jobs", queue="workers", cb=work)

@@ -3,6 +3,7 @@
 import asyncio
 
 import nats
+from nats.aio.msg import Msg
 from nats.embedded import Server
 from nats.errors import NoRespondersError
 
@@ -10,7 +11,7 @@ from nats.errors import NoRespondersError
 async def main(url: str) -> None:
     async with await nats.connect(url) as nc:
 
-        async def double(msg) -> None:
+        async def double(msg: Msg) -> None:
             await msg.respond(str(int(msg.data) * 2).encode())
 
         await nc.subscribe("math.double", cb=double)

@@ -15,7 +15,7 @@ async def main(url: str) -> None:
         await js.add_stream(name="orders", subjects=["orders.*"], max_age=3600, storage="memory")
         config = StreamConfig(name="jobs", subjects=["jobs"], retention=RetentionPolicy.WORK_QUEUE)
         await js.add_stream(config)
-        print("streams: ", sorted(info.config.name for info in await js.streams_info()))
+        print("streams: ", sorted(str(info.config.name) for info in await js.streams_info()))
         print("lookup:  ", await js.find_stream_name_by_subject("orders.new"))
 
         config.max_msgs = 1000

@@ -118,7 +118,7 @@ async def test_a_user_of_another_account_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("why", ["expired", "revoked"])
 async def test_a_user_that_is_not_valid_any_more_is_refused(tmp_path: Path, why: str) -> None:
     operator = Operator()
-    expired = {"exp": int(time.time()) - 10} if why == "expired" else {}
+    expired: dict[str, Any] = {"exp": int(time.time()) - 10} if why == "expired" else {}
     user = operator.user(**expired)
     config = operator.config(*([user] if why == "revoked" else []))
     async with Server(config=config) as server:

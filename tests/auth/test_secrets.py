@@ -172,7 +172,7 @@ def test_the_values_are_still_there(server: Server) -> None:
     """Hidden from sight, not from the program."""
 
     async def main() -> None:
-        nc = await nats.connect(
+        nc: Any = await nats.connect(
             f"nats://joe:s3cr3t@127.0.0.1:{server.port}", user="u", password="p4ss", token="t0k"
         )
         assert (nc.options["password"], nc.options["token"]) == ("p4ss", "t0k")
@@ -195,7 +195,7 @@ async def test_seeds_are_wiped(
     user = operator.user()
     seed_file = user.key.write_seed(tmp_path / "user.nk")
     (tmp_path / "user.jwt").write_text(user.jwt)
-    options: dict[str, Any] = {
+    options: Any = {
         "seed file": {"nkeys_seed": seed_file},
         "seed": {"nkeys_seed_str": user.key.seed},
         "credentials file": {"user_credentials": user.write(tmp_path / "user.creds")},

@@ -204,14 +204,15 @@ async def drain_subscription(site: Site, peer: Peer, choose: random.Random) -> N
 
 
 async def measure(site: Site, peer: Peer, choose: random.Random) -> None:
-    await site.call("rtt", peer.nc.rtt(FLUSH_TIMEOUT), FLUSH_TIMEOUT)
+    nc: Any = peer.nc
+    await site.call("rtt", nc.rtt(FLUSH_TIMEOUT), FLUSH_TIMEOUT)
 
 
 async def visit(site: Site, peer: Peer, choose: random.Random) -> None:
     """A client of its own that connects, asks and leaves."""
 
     async def stay() -> None:
-        nc = Impatient()
+        nc: Any = Impatient()
 
         try:
             await nc.connect(

@@ -180,7 +180,7 @@ class Chaos:
         for start in range(0, len(wanted), 100):
             part = wanted[start : start + 100]
             found = await asyncio.gather(
-                *(self.insist(lambda seq=seq: js.get_msg("S", seq, direct=True)) for seq in part)  # type: ignore[misc]
+                *(self.insist(lambda seq=seq: js.get_msg("S", seq, direct=True)) for seq in part)
             )
             for seq, msg in zip(part, found, strict=True):
                 if msg is not None:
@@ -196,9 +196,9 @@ class Chaos:
         site.objects.settle()
         names = site.objects.names
         for name in self.choose.sample(names, min(count, len(names))):
-            await self.insist(lambda name=name: inspect_object(site, store, name), "get")  # type: ignore[misc]
+            await self.insist(lambda name=name: inspect_object(site, store, name), "get")
 
-    async def insist(self, call: Callable[[], Awaitable[Any]], what: str = "get_msg") -> Any:
+    async def insist(self, call: Callable[..., Awaitable[Any]], what: str = "get_msg") -> Any:
         """Call until there is an answer: JetStream needs a moment after the server's start."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + CALM
@@ -262,7 +262,7 @@ class Chaos:
             if not messages:
                 self.book.broke("lost_acked", f"{len(set(stored) - site.pulled)} never fetched")
                 break
-            for msg in messages:  # type: ignore[attr-defined]
+            for msg in messages:
                 await msg.ack()
                 site.pulled.add(msg.metadata.sequence.stream)
         await site.until(lambda: site.read[-1:] == stored[-1:], CATCH_UP)
@@ -271,9 +271,9 @@ class Chaos:
                 "lost_acked", f"the ordered consumer read {len(site.read)} of {len(stored)}"
             )
         for peer in site.peers:
-            quiet = await site.until(lambda peer=peer: peer.nc._core.census()[:2] == (0, 0))  # type: ignore[misc]
-            if not quiet:
-                self.book.broke("hangs", f"{peer.name} holds {peer.nc._core.census()}")
+            core: Any = peer.nc._core
+            if not await site.until(lambda core=core: core.census()[:2] == (0, 0)):
+                self.book.broke("hangs", f"{peer.name} holds {core.census()}")
             self.book.made["subscriptions_alive"] += len(peer.inboxes)
 
 

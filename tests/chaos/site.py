@@ -75,7 +75,7 @@ class Peer:
             url,
             name=self.name,
             error_cb=error_cb,
-            reconnect_time_wait=0.01,
+            reconnect_time_wait=0.01,  # type: ignore[arg-type]
             max_reconnect_attempts=-1,
             connect_timeout=1,
         )
@@ -208,7 +208,7 @@ class Site:
             self.book.broke("odd_errors", f"{what}: {error!r}")
         return None
 
-    async def until(self, condition: Callable[[], object], seconds: float = RECOVERY) -> bool:
+    async def until(self, condition: Callable[..., object], seconds: float = RECOVERY) -> bool:
         """Wait until the condition holds; false if it never did."""
         deadline = time.monotonic() + seconds
         while not condition():

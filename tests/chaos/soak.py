@@ -37,8 +37,8 @@ class Soak:
 
     async def start(self) -> None:
         for _ in range(2):
-            nc = Client()
-            nc._driver = self.driver  # type: ignore[misc]
+            nc: Any = Client()
+            nc._driver = self.driver
             await nc.connect(self.url)
             self.clients.append(nc)
         self.nc, self.other = self.clients
@@ -75,7 +75,7 @@ class Soak:
             await self.other.flush(PATIENCE)
             # In pieces that are handled before the next one: what waits would count as growth.
             wanted = before + start + 2000
-            await eventually(lambda wanted=wanted: self.counts["delivered"] >= wanted)  # type: ignore[misc]
+            await eventually(lambda wanted=wanted: self.counts["delivered"] >= wanted)
 
     async def ask(self, count: int) -> None:
         for number in range(count):

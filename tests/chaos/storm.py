@@ -81,14 +81,15 @@ async def _watch(site: Site, peer: Peer) -> None:
         await _bucket(site, peer).keys()
 
 
+# The annotations are nats-py's, which takes more than they say.
 ACTIONS: list[Action] = [
     lambda site, peer: peer.nc.publish("elsewhere", bytes(1000)),
     lambda site, peer: peer.nc.request("echo.one", b"x", TIMEOUT),
     lambda site, peer: peer.nc.request("echo.two", b"x", TIMEOUT, old_style=True),
     lambda site, peer: peer.nc.request("silence", b"x", TIMEOUT),
-    lambda site, peer: peer.nc.request("silence", b"x", None),
+    lambda site, peer: peer.nc.request("silence", b"x", None),  # type: ignore[arg-type]
     lambda site, peer: peer.nc.flush(TIMEOUT),
-    lambda site, peer: peer.nc.rtt(TIMEOUT),
+    lambda site, peer: peer.nc.rtt(TIMEOUT),  # type: ignore[arg-type]
     lambda site, peer: peer.js.publish("s.storm", b"x", timeout=TIMEOUT),
     lambda site, peer: peer.js.stream_info("S"),
     lambda site, peer: _bucket(site, peer).put("storm", b"x"),
@@ -158,7 +159,7 @@ async def _attempt(action: Action, site: Site, peer: Peer) -> None:
 
 async def _check(site: Site, subs: list[set[int]]) -> None:
     for peer, before in zip(site.peers, subs, strict=True):
-        nc = peer.nc
+        nc: Any = peer.nc
         for old_style in (False, True):
             reply = await nc.request("echo.one", b"fresh", TIMEOUT, old_style=old_style)
             assert reply.data == b"fresh"
@@ -167,12 +168,12 @@ async def _check(site: Site, subs: list[set[int]]) -> None:
         # The polling subscription has a deadline now and then.
         # One by one: the subscription that polls has a deadline most of the time.
         for entry in (0, 1, 3):
-            assert await site.until(
-                lambda nc=nc, entry=entry: nc._core.census()[entry] == 0  # type: ignore[misc]
-            ), nc._core.census()
+            assert await site.until(lambda nc=nc, entry=entry: nc._core.census()[entry] == 0), (
+                nc._core.census()
+            )
         assert peer.js.publish_async_pending() == 0
         # A subscription that was cancelled before it was returned belongs to nobody.
-        assert await site.until(
-            lambda nc=nc, before=before: set(nc._subs) <= before  # type: ignore[misc]
-        ), f"left: {[sub._subject for sid, sub in nc._subs.items() if sid not in before]}"
+        assert await site.until(lambda nc=nc, before=before: set(nc._subs) <= before), (
+            f"left: {[sub._subject for sid, sub in nc._subs.items() if sid not in before]}"
+        )
         peer.check_tasks()

@@ -87,8 +87,9 @@ def test_objects_that_are_as_they_should_be(book: Book) -> None:
     deletion = objects.begin("o", None)
     objects.broken("o", objects.now())
     objects.settle()
-    for number, size in ((2, 10), (3, 10), (None, 0)):
-        objects.found("o", objects.now(), number, size)
+    objects.found("o", objects.now(), 2, 10)
+    objects.found("o", objects.now(), 3, 10)
+    objects.found("o", objects.now(), None, 0)
     objects.withdrawn(deletion)
     assert broken(book) == []
     assert book.made == {"objects": 3}

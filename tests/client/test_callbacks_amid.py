@@ -238,7 +238,8 @@ async def test_publishing_in_a_callback_while_there_is_no_room(connect: Connect)
         await client.handshake()
         if client.index == 0:
             # It reads no more.
-            client.writer.transport.pause_reading()
+            transport: Any = client.writer.transport
+            transport.pause_reading()
             await go_on.wait()
             await client.write(DENIED)
             await called.wait()

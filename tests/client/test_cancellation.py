@@ -164,7 +164,7 @@ async def test_draining_a_subscription(server: Server, connect: Connect) -> None
         task = await cancel_after(turns, sub.drain())
         # Whatever it got to, the messages of before are handled.
         await nc.flush()
-        await eventually(lambda got=got: len(got) == 5)  # type: ignore[misc]
+        await eventually(lambda got=got: len(got) == 5)
         if turns == 0:
             assert task.cancelled()
             await sub.drain()
@@ -311,7 +311,7 @@ async def test_storm(server: Server, connect: Connect, seed: int) -> None:
         return await iterated.messages.__anext__()
 
     async def cancel_at_random() -> None:
-        operations = [
+        operations: list[Operation] = [
             *OPERATIONS.values(),
             lambda nc: nc.publish("elsewhere", bytes(40_000)),
         ]

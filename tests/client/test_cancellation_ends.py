@@ -112,7 +112,7 @@ async def test_closing(server: Server, stalled: bool) -> None:
         others = asyncio.all_tasks()
         for turns in TURNS:
             proxy.resume()
-            nc = await nats.connect(proxy.url)
+            nc: Any = await nats.connect(proxy.url)
             await serve(nc)
             sub = await nc.subscribe("a")
             waiting = asyncio.ensure_future(sub.next_msg(TIMEOUT))

@@ -98,7 +98,8 @@ async def test_answers_that_nobody_gives(js_server: Server, name: str, kind: str
     with pytest.raises(errors.ConnectionClosedError):
         await within(waiting)
     assert time.monotonic() - start < SOON
-    assert nc._core.census() == (0, 0, nc._core.census()[2], 0)
+    core: Any = nc._core
+    assert core.census() == (0, 0, core.census()[2], 0)
     await other.close()
 
 

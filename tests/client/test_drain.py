@@ -361,7 +361,7 @@ async def drain_and_lose(nc: Any, server: FakeServer, events: Events) -> asyncio
     busy = Busy()
     await busy.subscribe(nc)
     await within(busy.started.wait())
-    draining = asyncio.ensure_future(nc.drain())
+    draining: asyncio.Future[None] = asyncio.ensure_future(nc.drain())
     await eventually(lambda: nc.is_draining)
     await within(nc.flush())
     server.connections[0].abort()

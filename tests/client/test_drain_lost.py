@@ -179,10 +179,11 @@ async def test_who_waits_for_a_pong_is_told_at_once(connect: Connect, how: str) 
         else:
             await within(nc.close())
         results = await within(asyncio.gather(*waiting, return_exceptions=True), SOON)
-        told = [errors.FlushTimeoutError, errors.TimeoutError, errors.FlushTimeoutError]
         if how == "closed":
-            told = [errors.ConnectionClosedError] * 3
-        assert list(map(type, results)) == told
+            told: tuple[type[Exception], ...] = (errors.ConnectionClosedError,) * 3
+        else:
+            told = (errors.FlushTimeoutError, errors.TimeoutError, errors.FlushTimeoutError)
+        assert tuple(map(type, results)) == told
         if how != "closed":
             await events.wait("reconnected", seconds=SOON)
             await within(nc.flush(), SOON)
@@ -201,7 +202,7 @@ async def test_draining_and_closing_at_the_same_time(
     for payload in MESSAGES[:messages]:
         await nc.publish("data", payload)
     await within(nc.flush())
-    assert await within(asyncio.gather(nc.drain(), nc.close()), SOON) == [None, None]
+    assert list(await within(asyncio.gather(nc.drain(), nc.close()), SOON)) == [None, None]
     assert nc.is_closed
     assert not nc.is_draining
     assert events.names == ["disconnected", "closed"]

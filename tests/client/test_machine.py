@@ -67,7 +67,7 @@ class ClientMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.loop = self.new_loop()
+        self.loop = type(self).new_loop()
         self.nc: Any = None
         self.live: list[Expectation] = []
         self.published = 0
@@ -344,7 +344,7 @@ def test_a_clients_life(server: Server, driver: str, new_loop: Any) -> None:
 
     Machine.server = server
     Machine.new_loop = staticmethod(new_loop)
-    run_state_machine_as_test(
+    run_state_machine_as_test(  # type: ignore[no-untyped-call]
         Machine,
         settings=settings(
             derandomize=True,

@@ -67,7 +67,7 @@ def test_constants_and_names() -> None:
 
 
 async def test_before_connect() -> None:
-    nc = Client()
+    nc: Any = Client()
     assert states(nc) == []
     assert nc.stats == NO_STATS
     assert nc.options == {}
@@ -357,6 +357,6 @@ async def test_a_closed_client_is_let_go(server: Server, driver: str) -> None:
     for _ in range(10):
         await asyncio.sleep(0.01)
         gc.collect()
-        if client() is core() is None:
+        if (client(), core()) == (None, None):
             break
     assert (client(), core()) == (None, None)

@@ -177,7 +177,7 @@ async def test_jetstream_of_the_hub(leaf_and_hub: Pair, connect: Connect) -> Non
         expected = [b"%d" % number for number in range(sent + 1)]
 
         sub = await js.pull_subscribe("orders.hub", durable="puller", stream="ORDERS")
-        got = []
+        got: list[bytes] = []
         while len(got) < len(expected):
             for msg in await sub.fetch(20, timeout=5):
                 got.append(msg.data)

@@ -120,7 +120,7 @@ async def test_first_of_the_list_is_dead(
 
 async def test_list_is_shuffled_unless_told_otherwise(closed_port: int) -> None:
     urls = [f"nats://127.0.0.1:{closed_port}/{n}" for n in range(12)]
-    options = {"max_reconnect_attempts": 1, "reconnect_time_wait": 0}
+    options: dict[str, Any] = {"max_reconnect_attempts": 1, "reconnect_time_wait": 0}
 
     async def order(**more: Any) -> list[str]:
         nc = Client()
@@ -145,7 +145,7 @@ async def test_list_is_shuffled_unless_told_otherwise(closed_port: int) -> None:
 
 async def test_refused_until_the_attempts_are_used_up(closed_port: int) -> None:
     events = Events()
-    nc = Client()
+    nc: Any = Client()
     with pytest.raises(errors.NoServersError) as raised:
         await within(
             nc.connect(

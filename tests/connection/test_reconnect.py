@@ -330,7 +330,7 @@ async def test_cut_in_the_middle_of_a_message(
         proxy.cut_after = None
         await events.wait("reconnected")
         await publisher.publish("big", b"end")
-        datas = []
+        datas: list[bytes] = []
         while not datas or datas[-1] != b"end":
             datas.append((await sub.next_msg(timeout=5)).data)
         # Whole messages or none; nothing of the torn one leaks into the new connection.

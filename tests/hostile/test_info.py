@@ -135,7 +135,7 @@ async def test_a_server_that_never_ends_the_handshake(connect: Connect) -> None:
             await asyncio.sleep(0.05)
 
     async with FakeServer(handler) as server:
-        nc = Client()
+        nc: Any = Client()
         events = Events()
         with pytest.raises(asyncio.TimeoutError):
             await within(

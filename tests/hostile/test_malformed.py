@@ -231,7 +231,7 @@ async def test_eof_instead_of_info(partial: bytes) -> None:
 )
 async def test_silence_instead_of_info(partial: bytes) -> None:
     async with FakeServer(beginning(partial)) as server:
-        nc = Client()
+        nc: Any = Client()
         with pytest.raises(asyncio.TimeoutError):
             await within(nc.connect(server.url, allow_reconnect=False, connect_timeout=0.2), 3)
         assert not nc.is_connected

@@ -44,7 +44,7 @@ def made_by_uv(request: pytest.FixtureRequest, tools: Environment, tmp_path: Pat
     """The interpreter of an environment that uv has made."""
     tool(tools, "uv", "venv", "-q", "--python", sys.executable, "venv", directory=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
-    install = ["pip", "install", "-q", "--python", python]
+    install: list[str | Path] = ["pip", "install", "-q", "--python", python]
     tool(tools, "uv", *install, "--no-index", wheel(), directory=tmp_path)
     if request.param == "with nats-py":
         wheels = tmp_path / "wheels"

@@ -30,7 +30,7 @@ def test_classes_with_slots_beside_it() -> None:
     class Both(api.Placement, Slotted):
         pass
 
-    both = Both.from_response({"cluster": "c", "unknown": 1})
+    both: Any = Both.from_response({"cluster": "c", "unknown": 1})
     both.note = "n"
     assert (both.as_dict(), both.note) == ({"cluster": "c", "unknown": 1}, "n")
     assert vars(both) == {"cluster": "c", "tags": None}

@@ -81,7 +81,7 @@ async def cluster_site(cluster: Cluster, connect: Connect) -> Site:
     first, second, _ = cluster.servers
     clients = {"near": await connect(first, **options), "far": await connect(second, **options)}
     for client in clients.values():
-        await eventually(lambda client=client: len(client.servers) == 3)  # type: ignore[misc]
+        await eventually(lambda client=client: len(client.servers) == 3)
     site = Site(clients, events, replicas=3)
     site.leader = first.name
     return site

@@ -96,7 +96,7 @@ async def test_deliver_policies(js_server: Server, connect: Connect) -> None:
     last = await js.subscribe(
         "s.a", ordered_consumer=True, deliver_policy=api.DeliverPolicy.LAST, headers_only=True
     )
-    config = api.ConsumerConfig(deliver_policy="by_start_sequence", opt_start_seq=4)
+    config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE, opt_start_seq=4)
     third = await js.subscribe("s.a", ordered_consumer=True, config=config)
     assert [(await third.next_msg(5)).data for _ in range(2)] == [b"0000003", b"0000004"]
     msg = await last.next_msg(5)
@@ -194,7 +194,7 @@ async def test_reset_before_the_first_message(js_server: Server, connect: Connec
             # Behind its back, before there was anything to deliver.
             name = reader.sub._consumer
             await js.delete_consumer("S", name)
-            await eventually(lambda reader=reader, name=name: reader.sub._consumer != name)  # type: ignore[misc]
+            await eventually(lambda reader=reader, name=name: reader.sub._consumer != name)
             await fill(js, 1, 20)
         await reader.reach(len(expected))
         assert reader.got == expected
@@ -337,8 +337,9 @@ async def test_gap_seen_while_the_connection_is_lost(connect: Connect) -> None:
             beating.cancel()
 
     async def beat(client: FakeConnection) -> None:
+        size = len(heartbeat)
         while True:
-            await client.write(b"HMSG to 1 %d %d\r\n%s\r\n" % (*[len(heartbeat)] * 2, heartbeat))
+            await client.write(b"HMSG to 1 %d %d\r\n%s\r\n" % (size, size, heartbeat))
             await asyncio.sleep(0.02)
 
     async with FakeServer(handler) as server:
@@ -367,7 +368,7 @@ async def test_the_end(js_server: Server, connect: Connect, how: str) -> None:
         await reader.reach(10)
         await js.delete_consumer("S", reader.sub._consumer)
         name = reader.sub._consumer
-        await eventually(lambda reader=reader, name=name: reader.sub._consumer != name)  # type: ignore[misc]
+        await eventually(lambda reader=reader, name=name: reader.sub._consumer != name)
         await within(getattr(reader.sub, how)())
         await eventually(lambda: asyncio.all_tasks() <= tasks, f"{asyncio.all_tasks() - tasks}")
         assert set(nc._subs) == subs

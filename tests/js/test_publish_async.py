@@ -334,7 +334,7 @@ async def test_killed_again_and_again_under_load(js_server: Server, connect: Con
     publishing = asyncio.ensure_future(publish())
     for round in range(2):
         done = len(futures)
-        await eventually(lambda done=done: len(futures) > done + 300)  # type: ignore[misc]
+        await eventually(lambda done=done: len(futures) > done + 300)
         await js_server.akill()
         await events.wait("disconnected", round + 1)
         await js_server.astart()

@@ -100,7 +100,7 @@ async def test_arguments(js_server: Server, connect: Connect) -> None:
 
 async def test_large_batches(js_server: Server, connect: Connect) -> None:
     _, js = await begin(connect, 20_000)
-    config = api.ConsumerConfig(ack_policy="none")
+    config = api.ConsumerConfig(ack_policy=api.AckPolicy.NONE)
     sub = await js.pull_subscribe("s.a", "d", config=config)
     got: list[int] = []
     while len(got) < 20_000:
@@ -219,7 +219,7 @@ async def test_pending_limits(js_server: Server, connect: Connect) -> None:
 
 async def test_concurrent_fetches(js_server: Server, connect: Connect) -> None:
     _, js = await begin(connect)
-    config = api.ConsumerConfig(ack_policy="none")
+    config = api.ConsumerConfig(ack_policy=api.AckPolicy.NONE)
     sub = await js.pull_subscribe("s.a", "d", config=config)
     got: list[int] = []
 
@@ -253,7 +253,7 @@ async def test_cancelled_fetches_lose_nothing(
 ) -> None:
     nc, js = await begin(connect)
     publisher = (await connect()).jetstream()
-    config = api.ConsumerConfig(ack_policy="none")
+    config = api.ConsumerConfig(ack_policy=api.AckPolicy.NONE)
     sub = await js.pull_subscribe("s.a", "d", config=config)
     got: list[int] = []
     publishing = asyncio.ensure_future(fill(publisher, 200))

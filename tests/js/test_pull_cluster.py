@@ -29,7 +29,7 @@ async def begin(cluster: Cluster, connect: Connect) -> tuple[Any, Any]:
     nc = await connect(cluster.servers[1], max_reconnect_attempts=-1, **events.callbacks, **EAGER)
     js = nc.jetstream(timeout=TIMEOUT)
     await js.add_stream(name="S", subjects=["s.>"], num_replicas=3)
-    first = cluster.servers[0].name
+    first = str(cluster.servers[0].name)
     await move_leader(nc, "S", first)
     config = api.ConsumerConfig(ack_policy=api.AckPolicy.EXPLICIT)
     sub = await js.pull_subscribe("s.a", "d", config=config)
@@ -91,7 +91,7 @@ async def test_leader_steps_down(
     nc, sub = await begin(js_cluster, connect)
     fetching = asyncio.ensure_future(sub.fetch(batch, timeout=timeout))
     await waiting(sub, 1)
-    await lead(nc, sub, js_cluster.servers[2].name)
+    await lead(nc, sub, str(js_cluster.servers[2].name))
     await publish(nc.jetstream(timeout=TIMEOUT), batch)
     msgs = await within(fetching, ELECTION)
     assert numbers(msgs)[:1] == [0]

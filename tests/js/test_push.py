@@ -182,7 +182,7 @@ async def test_durable_goes_on_where_it_was(js_server: Server, connect: Connect)
     await bound(js, "d", False)
     again = await js.subscribe("s.a", durable="d")
     assert (await again.consumer_info()).config.ack_wait == 0.5, "the existing one's"
-    got = set()
+    got: set[int] = set()
     while len(got) < 6:
         msg = await again.next_msg(5)
         got.add(int(msg.data))
@@ -263,8 +263,9 @@ async def test_no_such_subject(js_server: Server, connect: Connect) -> None:
         await js.subscribe("nobody.stores.this")
     with pytest.raises(js_errors.NotFoundError):
         await js.subscribe("s.a", stream="T")
+    config = api.ConsumerConfig(deliver_policy=api.DeliverPolicy.BY_START_SEQUENCE)
     with pytest.raises(js_errors.BadRequestError):
-        await js.subscribe("s.a", config=api.ConsumerConfig(deliver_policy="by_start_sequence"))
+        await js.subscribe("s.a", config=config)
     assert set(nc._subs) - subs <= {max(nc._subs)}
 
 
@@ -274,7 +275,7 @@ async def test_no_such_subject(js_server: Server, connect: Connect) -> None:
 async def test_pending_limits(js_server: Server, connect: Connect) -> None:
     events = Events()
     nc, js = await begin(connect, 10, **events.callbacks)
-    config = api.ConsumerConfig(ack_policy="none")
+    config = api.ConsumerConfig(ack_policy=api.AckPolicy.NONE)
     sub = await js.subscribe("s.a", pending_msgs_limit=4, config=config)
     await eventually(lambda: len(events.errors) == 6)
     for error in events.errors:
@@ -283,7 +284,7 @@ async def test_pending_limits(js_server: Server, connect: Connect) -> None:
     assert (sub.pending_msgs, sub.delivered) == (4, 10)
     assert await take(sub, 4) == [0, 1, 2, 3]
     small = await js.subscribe(
-        "s.a", pending_bytes_limit=4, config=api.ConsumerConfig(ack_policy="none")
+        "s.a", pending_bytes_limit=4, config=api.ConsumerConfig(ack_policy=api.AckPolicy.NONE)
     )
     await eventually(lambda: len(events.errors) == 6 + 7)
     assert await take(small, 3) == [0, 1, 2]

@@ -61,7 +61,7 @@ async def test_flow_control(js_server: Server, connect: Connect, how: str) -> No
         got.append(number_of(msg))
 
     options: dict[str, Any] = {"flow_control": True, "idle_heartbeat": 0.5}
-    config = api.ConsumerConfig(ack_policy="none")
+    config = api.ConsumerConfig(ack_policy=api.AckPolicy.NONE)
     if how == "handler":
         await js.subscribe("s", cb=handler, config=config, **options)
         await eventually(lambda: len(got) == count, f"{len(got)}", 30)
@@ -85,7 +85,7 @@ async def test_the_server_waits_for_a_slow_reader(js_server: Server, connect: Co
     """What waits here is bounded by flow control, not by the stream's size."""
     count = 2000
     _, js = await begin(connect, count, LARGE)
-    config = api.ConsumerConfig(ack_policy="none")
+    config = api.ConsumerConfig(ack_policy=api.AckPolicy.NONE)
     # The heartbeats of a consumer that waits would let it go on.
     sub = await js.subscribe("s", config=config, flow_control=True, idle_heartbeat=30)
     assert number_of(await sub.next_msg(5)) == 0

@@ -32,7 +32,7 @@ async def restart(js_server: Server, events: Events) -> None:
     await events.wait("reconnected", seconds=30)
 
 
-async def insist(act: Callable[[], Awaitable[Any]]) -> Any:
+async def insist(act: Callable[..., Awaitable[Any]]) -> Any:
     """JetStream may not be there yet."""
 
     async def again() -> Any:

@@ -216,7 +216,7 @@ async def test_names_that_cannot_exist(name: Any) -> None:
         with pytest.raises(ValueError, match=text):
             await refused
     text = r"^nats: (consumer name is required|invalid consumer name: )"
-    for refused in (
+    for about_consumer in (
         jsm.consumer_info("S", name),
         jsm.delete_consumer("S", name),
         jsm.pause_consumer("S", name, ""),
@@ -224,7 +224,7 @@ async def test_names_that_cannot_exist(name: Any) -> None:
         jsm.reset_consumer("S", name),
     ):
         with pytest.raises(ValueError, match=text):
-            await refused
+            await about_consumer
     if name:
         # Without a name the server chooses one.
         for option in ("name", "durable_name"):

@@ -19,11 +19,12 @@ MIRROR: dict[str, Any] = {"storage": "memory", "max_msgs_per_subject": 5}
 async def seen(mirror: KeyValue, key: str, revision: int) -> KeyValue.Entry:
     """The entry of a key when the mirror has this revision of it."""
     watcher = await mirror.watch(key)
-    entry = None
+    entry: Any = None
     while entry is None or entry.revision < revision:
         entry = await within(watcher.updates())
     await watcher.stop()
-    return entry
+    found: KeyValue.Entry = entry
+    return found
 
 
 @pytest.mark.parametrize("direct", [True, False])

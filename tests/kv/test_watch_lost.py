@@ -81,7 +81,7 @@ async def test_keys_when_messages_are_lost(js_server: Server, connect: Connect) 
             proxy.cut()
             return watcher
 
-        kv.watch = watch_and_cut  # type: ignore[method-assign]
+        kv.watch = watch_and_cut
         assert await within(kv.keys(), 20) == expected
         await nc.close()
 

@@ -212,11 +212,9 @@ def test_a_dial_goes_with_its_loop(new_loop: LoopFactory) -> None:
             )
 
         async def main() -> weakref.ref[Any]:
-            nc = Client()
+            nc: Any = Client()
             url = "nats://{}:{}".format(*full.getsockname())
-            nc.mine = asyncio.get_running_loop().create_task(  # type: ignore[attr-defined]
-                nc.connect(url, connect_timeout=1000)
-            )
+            nc.mine = asyncio.get_running_loop().create_task(nc.connect(url, connect_timeout=1000))
             await eventually(is_dialling, "the dial is under way")
             return weakref.ref(nc)
 

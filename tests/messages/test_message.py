@@ -39,10 +39,11 @@ async def received(nc: Any, payload: bytes = b"data", **options: Any) -> Any:
 
 
 def test_constructor() -> None:
-    msg = Msg(None, "a", "b", b"c", {"d": "e"})  # type: ignore[arg-type]
+    nobody: Any = None
+    msg: Any = Msg(nobody, "a", "b", b"c", {"d": "e"})
     assert (msg.subject, msg.reply, msg.data, msg.headers) == ("a", "b", b"c", {"d": "e"})
     assert (msg._client, msg._metadata, msg._ackd, msg._sid) == (None, None, False, None)
-    bare = Msg(_client=None)  # type: ignore[arg-type]
+    bare = Msg(_client=nobody)
     assert (bare.subject, bare.reply, bare.data, bare.headers) == ("", "", b"", None)
     assert not bare.is_acked
     with pytest.raises(errors.Error, match="sid not set"):
@@ -82,7 +83,7 @@ def test_repr_eq_hash() -> None:
     )
     assert made() == made()
     assert made() != made(data=b"other")
-    assert made() != "a"
+    assert made() != "a"  # type: ignore[comparison-overlap]
     with pytest.raises(TypeError, match="unhashable"):
         hash(made())
 
@@ -198,7 +199,7 @@ class WithField(Msg):
 
 async def test_msg_class(server: Server, driver: str) -> None:
     class Special(Client):
-        msg_class = Plain
+        msg_class: type[Msg] = Plain
 
     nc = Special()
     await nc.connect(server.url)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -57,7 +58,8 @@ async def test_payload_types(connect: Connect, payload: Any, received: bytes) ->
 async def test_a_payload_that_is_no_bytes_sends_nothing(connect: Connect) -> None:
     nc = await connect()
     sub = await nc.subscribe("data")
-    for payload in ("text", None, 5, [1, 2], {}):
+    payloads: list[Any] = ["text", None, 5, [1, 2], {}]
+    for payload in payloads:
         with pytest.raises(TypeError):
             await nc.publish("data", payload)
     await nc.publish("data", b"good")
@@ -385,14 +387,15 @@ async def test_headers_count_for_the_largest_payload(connect: Connect) -> None:
         kv = await js.create_key_value(bucket="B")
         sub = await nc.subscribe("a")
         largest, too_large = bytes(1024 - overhead), bytes(1024 - overhead + 1)
-        for attempt in (
+        attempts: tuple[Callable[[], Awaitable[Any]], ...] = (
             lambda: nc.publish("a", too_large, headers=headers),
             lambda: nc.request("a", too_large, headers=headers),
             lambda: js.publish("s", too_large, headers=headers),
             lambda: js.publish_async("s", too_large, headers=headers),
             # With a header that tells the expected revision.
             lambda: kv.update("key", bytes(1024 - 10), 0),
-        ):
+        )
+        for attempt in attempts:
             with pytest.raises(errors.MaxPayloadError):
                 await attempt()
         await nc.publish("a", largest, headers=headers)

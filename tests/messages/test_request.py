@@ -295,7 +295,12 @@ async def test_overridden_subscribe_that_wraps_handlers(server: Server, driver: 
                 wrapped.append(msg.subject)
                 await cb(msg)
 
-            return await super().subscribe(subject, *args, cb=cb and wrapper, **options)
+            return await super().subscribe(
+                subject,
+                *args,
+                cb=cb and wrapper,  # type: ignore[misc]
+                **options,
+            )
 
     nc = Wrapping()
     await nc.connect(server.url)

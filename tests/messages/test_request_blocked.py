@@ -95,7 +95,7 @@ async def test_a_first_request_and_one_through_a_publish_of_the_application(
 
     async with Proxy(server.url) as proxy:
         for kind in (Client, Watching):
-            nc = kind()
+            nc: Any = kind()
             await nc.connect(proxy.url, pending_size=LIMIT)
             async with blocked(nc, proxy):
                 for _ in range(2):

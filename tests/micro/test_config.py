@@ -127,7 +127,7 @@ INFO = PING | {
     "description": "text",
     "endpoints": [{"name": "e", "subject": "s", "queue_group": "q", "metadata": {"m": "1"}}],
 }
-STATS = PING | {
+STATS: dict[str, Any] = PING | {
     "type": "io.nats.micro.v1.stats_response",
     "started": "2024-02-03T04:05:06.789Z",
     "endpoints": [

@@ -67,7 +67,7 @@ async def test_a_service_that_cannot_be(
 
 async def test_an_endpoint_from_a_config_and_keywords(connect: Connect) -> None:
     nc = await connect()
-    service = await add_service(nc, **NAMED)
+    service: Any = await add_service(nc, **NAMED)
     config = EndpointConfig(name="echo", handler=echo, subject="first", metadata={"k": "v"})
     await service.add_endpoint(config)
     await service.add_endpoint(config, subject="second")
@@ -98,13 +98,14 @@ async def test_an_endpoint_with_wildcards(connect: Connect) -> None:
 
 async def test_groups_prefix_subjects(connect: Connect) -> None:
     nc = await connect()
-    service = await add_service(nc, **NAMED)
+    service: Any = await add_service(nc, **NAMED)
     outer = service.add_group(name="outer")
     inner = outer.add_group(GroupConfig(name="inner"))
     other = service.add_group(GroupConfig(name="x"), name=".dots.")
     assert isinstance(inner, Group)
     await outer.add_endpoint(name="a", handler=echo)
-    await inner.add_endpoint(EndpointConfig(name="b", handler=echo), subject="c.*")
+    in_c: Any = {"subject": "c.*"}
+    await inner.add_endpoint(EndpointConfig(name="b", handler=echo), **in_c)
     await other.add_endpoint(name="d", handler=echo)
     await service.add_group(name="").add_endpoint(name="e", handler=echo)
     subjects = ["outer.a", "outer.inner.c.*", "dots.d", "e"]

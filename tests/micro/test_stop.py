@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -45,7 +46,8 @@ async def gated(connect: Connect, **options: Any) -> tuple[Any, Service, Gate]:
 
 
 def asking(nc: Any, subject: str, data: bytes = b"") -> asyncio.Future[Any]:
-    return asyncio.ensure_future(nc.request(subject, data, timeout=PATIENCE))
+    request: Coroutine[Any, Any, Any] = nc.request(subject, data, timeout=PATIENCE)
+    return asyncio.ensure_future(request)
 
 
 async def test_requests_in_flight_are_answered(connect: Connect) -> None:

@@ -48,10 +48,10 @@ async def test_files(js_server: Server, connect: Connect, tmp_path: Path) -> Non
     assert (result.data, result.info.size) == (b"", len(data))
     assert path.read_bytes() == data
     with path.open("wb", buffering=0) as raw:
-        await obs.get("a", raw)  # type: ignore[arg-type]
+        await obs.get("a", raw)
     assert path.read_bytes() == data
     with path.open("w") as text:
-        await obs.get("a", text)  # type: ignore[arg-type]
+        await obs.get("a", text)
     assert path.read_bytes() == data
     buffer = io.BytesIO()
     await obs.get("a", buffer)
@@ -69,7 +69,7 @@ async def test_a_file_that_takes_less_than_it_is_given(js_server: Server, connec
     _, obs = await store(connect)
     data = os.urandom(10_000)
     await obs.put("a", data)
-    await obs.get("a", Reluctant())  # type: ignore[arg-type]
+    await obs.get("a", Reluctant())
     assert taken == data
 
 
@@ -89,7 +89,7 @@ async def test_a_file_that_has_a_write_and_nothing_else(
     _, obs = await store(connect)
     await obs.put("a", b"text")
     file = Writable()
-    await obs.get("a", file)  # type: ignore[arg-type]
+    await obs.get("a", file)
     assert file.pieces == [b"text"]
 
 
@@ -106,9 +106,9 @@ async def test_a_file_that_fails(js_server: Server, connect: Connect) -> None:
     await obs.put("a", os.urandom(3_000_000))
     subscriptions = len(js._nc._subs)
     with pytest.raises(OSError, match="no space left"):
-        await obs.get("a", Full())  # type: ignore[arg-type]
+        await obs.get("a", Full())
     with pytest.raises(BlockingIOError):
-        await obs.get("a", Blocked())  # type: ignore[arg-type]
+        await obs.get("a", Blocked())
     assert len(js._nc._subs) == subscriptions
 
 
@@ -202,7 +202,7 @@ async def test_an_object_that_is_deleted_while_it_is_read(
 
     # More than the server sends ahead.
     await within(obs.put("a", bytes(100_000_000)), 30)
-    get = asyncio.create_task(obs.get("a", Slow()))  # type: ignore[arg-type]
+    get = asyncio.create_task(obs.get("a", Slow()))
     try:
         await eventually(started.is_set)
         await obs.delete("a")
@@ -260,7 +260,7 @@ async def test_a_connection_that_closes(js_server: Server, connect: Connect) -> 
 
     await within(obs.put("a", bytes(100_000_000)), 30)
     with pytest.raises(core_errors.ConnectionClosedError):
-        await within(obs.get("a", Closing()))  # type: ignore[arg-type]
+        await within(obs.get("a", Closing()))
 
 
 async def test_a_server_that_restarts(js_server: Server, connect: Connect) -> None:
@@ -277,7 +277,7 @@ async def test_a_server_that_restarts(js_server: Server, connect: Connect) -> No
             written.extend(data)
             return len(data)
 
-    await within(obs.get("a", Restarting()), 40)  # type: ignore[arg-type]
+    await within(obs.get("a", Restarting()), 40)
     assert written == piece * 60
 
 

@@ -41,7 +41,7 @@ async def test_sizes(js_server: Server, connect: Connect, size: int) -> None:
     _, obs = await store(connect)
     data = of_size(size)
     for content in (data, io.BytesIO(data)):
-        info = await obs.put("a", content)  # type: ignore[arg-type]
+        info = await obs.put("a", content)
         assert (info.size, info.chunks) == (size, -(-size // CHUNK))
         result = await obs.get("a")
         assert result.data == data
@@ -54,9 +54,9 @@ async def test_sizes_of_chunks(js_server: Server, connect: Connect, chunk_size: 
     data = of_size(1000)
     meta = api.ObjectMeta(options=api.ObjectMetaOptions(max_chunk_size=chunk_size))
     for content in (data, io.BytesIO(data)):
-        info = await obs.put("a", content, meta=meta)  # type: ignore[arg-type]
+        info = await obs.put("a", content, meta=meta)
         assert info.chunks == -(-1000 // chunk_size)
-        assert info.options.max_chunk_size == chunk_size  # type: ignore[union-attr]
+        assert info.options.max_chunk_size == chunk_size
         assert (await obs.get("a")).data == data
         assert await messages(js) == info.chunks + 1
 
@@ -90,12 +90,12 @@ async def test_kinds_of_content(js_server: Server, connect: Connect, tmp_path: P
             text,
             raw,
         ):
-            assert (await obs.put("a", content)).size == 7  # type: ignore[arg-type]
+            assert (await obs.put("a", content)).size == 7
             assert (await obs.get("a")).data == b"content"
     assert (await obs.put("a", "täxt")).size == 5
-    for content in (5, None, io.StringIO("x"), ["x"]):
+    for wrong in (5, None, io.StringIO("x"), ["x"]):
         with pytest.raises(TypeError, match="nats: invalid type for object store"):
-            await obs.put("b", content)  # type: ignore[arg-type]
+            await obs.put("b", wrong)
     assert [info.name for info in await obs.list()] == ["a"]
 
 
@@ -121,7 +121,7 @@ async def test_a_file_that_gives_less_than_it_is_asked_for(
     js_server: Server, connect: Connect
 ) -> None:
     _, obs = await store(connect)
-    info = await obs.put("a", Source(50_000, 7_000))  # type: ignore[arg-type]
+    info = await obs.put("a", Source(50_000, 7_000))
     assert (info.size, info.chunks) == (50_000, 8)
     assert (await obs.get("a")).data == bytes(50_000)
 
@@ -134,11 +134,11 @@ async def test_files_take_little_memory(
     obs = await js.create_object_store("B", storage="file")
     size = 96 * MiB
     # Whatever is allocated once for all: buffers and threads.
-    await obs.put("a", Source(8 * MiB, MiB))  # type: ignore[arg-type]
+    await obs.put("a", Source(8 * MiB, MiB))
     with (tmp_path / "copy").open("wb") as file:
         await obs.get("a", writeinto=file)
     before = peak_memory()
-    info = await within(obs.put("a", Source(size, MiB)), 120)  # type: ignore[arg-type]
+    info = await within(obs.put("a", Source(size, MiB)), 120)
     assert (info.size, info.chunks) == (size, size // CHUNK)
     with (tmp_path / "copy").open("wb") as file:
         result = await within(obs.get("a", writeinto=file), 120)
@@ -222,7 +222,7 @@ async def test_a_file_that_fails(js_server: Server, connect: Connect) -> None:
             raise OSError("broken")
 
     with pytest.raises(OSError, match="broken"):
-        await within(obs.put("a", Source(8 * MiB, MiB, fail)))  # type: ignore[arg-type]
+        await within(obs.put("a", Source(8 * MiB, MiB, fail)))
     assert await messages(js) == 2
     assert (await obs.get("a")).data == b"old"
     assert js.publish_async_pending() == 0
@@ -235,7 +235,7 @@ async def test_a_file_that_would_block(js_server: Server, connect: Connect) -> N
     with io.FileIO(reading) as file, io.FileIO(writing, "w") as source:
         source.write(b"x" * 100)
         with pytest.raises(BlockingIOError):
-            await within(obs.put("a", file))  # type: ignore[arg-type]
+            await within(obs.put("a", file))
     assert await messages(js) == 0
 
 
@@ -251,7 +251,7 @@ async def test_cancelled_while_reading(js_server: Server, connect: Connect, at: 
             go_on.wait(10)
 
     source = Source(8 * MiB, MiB, wait)
-    put = asyncio.create_task(obs.put("a", source))  # type: ignore[arg-type]
+    put = asyncio.create_task(obs.put("a", source))
     try:
         await eventually(reached.is_set)
         put.cancel()
@@ -350,7 +350,7 @@ async def test_a_store_that_is_full(js_server: Server, connect: Connect) -> None
     await obs.put("a", b"old")
     for content in (bytes(16 * MiB), Source(16 * MiB, MiB)):
         with pytest.raises(errors.APIError) as caught:
-            await within(obs.put("a", content))  # type: ignore[arg-type]
+            await within(obs.put("a", content))
         assert caught.value.err_code == 10077
         assert await messages(js) == 2
     assert (await obs.get("a")).data == b"old"
@@ -391,7 +391,7 @@ async def test_a_connection_that_closes(js_server: Server, connect: Connect) -> 
 
     loop = asyncio.get_running_loop()
     with pytest.raises(core_errors.ConnectionClosedError):
-        await within(obs.put("a", Source(8 * MiB, MiB, close)))  # type: ignore[arg-type]
+        await within(obs.put("a", Source(8 * MiB, MiB, close)))
 
 
 async def test_a_server_that_restarts(js_server: Server, connect: Connect) -> None:
@@ -404,6 +404,6 @@ async def test_a_server_that_restarts(js_server: Server, connect: Connect) -> No
             js_server.restart()
 
     with pytest.raises(core_errors.Error):
-        await within(obs.put("a", Source(16 * MiB, MiB, restart)), 30)  # type: ignore[arg-type]
+        await within(obs.put("a", Source(16 * MiB, MiB, restart)), 30)
     assert await messages(js) == 2
     assert (await obs.get("a")).data == b"old"

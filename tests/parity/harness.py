@@ -14,7 +14,7 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar, overload
 
 from nats.aio.client import Client
 from nats.errors import (
@@ -63,37 +63,60 @@ class Scenario:
 
 SCENARIOS: dict[str, Scenario] = {}
 
-
-def scenario(
-    function: Callable[[Context], Awaitable[None]] | None = None,
-    *,
-    config: str = "",
-    start: bool = True,
-    differs: str = "",
-    expected: Sequence[str] = (),
-) -> Any:
-    """Register a scenario under ``file.function``.
-
-    Args:
-        function: The scenario, when the decorator is used without arguments.
-        config: Contents of the server's configuration file.
-        start: Start the server before the scenario.
-        differs: Why nats-py's behaviour is not wanted.
-        expected: The lines to be said here instead.
-    """
-    if function is None:
-        return functools.partial(
-            scenario, config=config, start=start, differs=differs, expected=expected
-        )
-    assert bool(differs) == bool(expected), "a difference needs both a reason and the lines"
-    name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
-    assert name not in SCENARIOS, name
-    SCENARIOS[name] = Scenario(name, function, config, start, differs, tuple(expected))
-    return function
+Body = TypeVar("Body", bound="Callable[[Context], Awaitable[None]]")
 
 
-# The same, on a server with JetStream.
-jetstream_scenario = functools.partial(scenario, config="jetstream {}\n")
+class Registering(Protocol):
+    """A decorator, with arguments or without, that registers scenarios as ``file.function``."""
+
+    @overload
+    def __call__(self, function: Body, /) -> Body: ...
+
+    @overload
+    def __call__(
+        self,
+        *,
+        config: str = ...,
+        start: bool = True,
+        differs: str = "",
+        expected: Sequence[str] = (),
+    ) -> Callable[[Body], Body]:
+        """
+        Args:
+            config: Contents of the server's configuration file.
+            start: Start the server before the scenario.
+            differs: Why nats-py's behaviour is not wanted.
+            expected: The lines to be said here instead.
+        """
+        ...
+
+
+def registering(usual_config: str) -> Registering:
+    """The decorator for scenarios whose servers have this configuration if they name no other."""
+
+    def register(
+        function: Any = None,
+        *,
+        config: str = usual_config,
+        start: bool = True,
+        differs: str = "",
+        expected: Sequence[str] = (),
+    ) -> Any:
+        if function is None:
+            return functools.partial(
+                register, config=config, start=start, differs=differs, expected=expected
+            )
+        assert bool(differs) == bool(expected), "a difference needs both a reason and the lines"
+        name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
+        assert name not in SCENARIOS, name
+        SCENARIOS[name] = Scenario(name, function, config, start, differs, tuple(expected))
+        return function
+
+    return register
+
+
+scenario = registering("")
+jetstream_scenario = registering("jetstream {}\n")
 
 
 def describe(value: Any) -> str:
@@ -232,13 +255,16 @@ class Context:
         names = ("disconnected", "closed", "discovered_server", "reconnected", "lame_duck_mode")
         return {"error_cb": error_cb, **{f"{name}_cb": plain(f"{name}_cb") for name in names}}
 
-    def client(self) -> Client:
-        """Return a client that is closed after the scenario."""
+    def client(self) -> Any:
+        """Return a client that is closed after the scenario.
+
+        Without a type: scenarios try what nats-py takes beyond its annotations.
+        """
         client = Client()
         self.clients.append(client)
         return client
 
-    async def connect(self, servers: str | list[str] | None = None, **options: Any) -> Client:
+    async def connect(self, servers: str | list[str] | None = None, **options: Any) -> Any:
         """Connect to the scenario's server, or others; watched if there is no ``error_cb``."""
         client = self.client()
         if "error_cb" not in options:
@@ -246,7 +272,7 @@ class Context:
         await client.connect(servers or self.url, **options)
         return client
 
-    async def until(self, what: str, condition: Callable[[], Any]) -> None:
+    async def until(self, what: str, condition: Callable[..., Any]) -> None:
         """Wait for a condition; only says something if it does not come true."""
         for _ in range(int(PATIENCE / 0.005)):
             if condition():

@@ -21,7 +21,7 @@ except ModuleNotFoundError:
 
         def sign(self, data: bytes) -> bytes:
             """The raw signature."""
-            return self._key.sign(data).signature
+            return bytes(self._key.sign(data).signature)
 
 else:
 

@@ -126,7 +126,8 @@ class FakeConnection:
         """Send the greeting in the clear, then go over to TLS."""
         loop = asyncio.get_running_loop()
         # What the client answers belongs to TLS already.
-        self.writer.transport.pause_reading()
+        transport: Any = self.writer.transport
+        transport.pause_reading()
         await self.write(b"".join(greeting))
         reader = asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)

@@ -80,7 +80,7 @@ async def assert_nothing_runs() -> None:
     home = str(Path(nats.__file__).parent)
 
     def running() -> list[str]:
-        coroutines = [task.get_coro() for task in asyncio.all_tasks()]
+        coroutines: list[Any] = [task.get_coro() for task in asyncio.all_tasks()]
         return [
             repr(coroutine)
             for coroutine in coroutines

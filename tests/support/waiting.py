@@ -23,9 +23,12 @@ async def within(awaitable: Awaitable[T], seconds: float = PATIENCE) -> T:
 
 
 async def eventually(
-    condition: Callable[[], object], what: str = "", seconds: float = PATIENCE
+    condition: Callable[..., object], what: str = "", seconds: float = PATIENCE
 ) -> None:
-    """Return when the condition holds, which may be a coroutine function that asks a server."""
+    """Return when the condition holds, which may be a coroutine function that asks a server.
+
+    Called without arguments; it may have some that are bound by their defaults.
+    """
     deadline = time.monotonic() + seconds
     while True:
         holds = condition()

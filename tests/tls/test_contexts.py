@@ -69,7 +69,7 @@ async def test_a_bundle_that_is_missing_or_empty(tmp_path: Path) -> None:
 
 async def test_what_is_no_context_is_refused(server: Server) -> None:
     with pytest.raises(TypeError, match=r"ssl\.SSLContext or a path, not int"):
-        await nats.connect(server.url, tls=1)  # type: ignore[arg-type]
+        await nats.connect(server.url, tls=1)
 
 
 async def test_addresses_are_verified(certificates: Certificates, connect: Connect) -> None:

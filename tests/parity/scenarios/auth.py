@@ -13,7 +13,7 @@ PERMISSIONS = """
 authorization { users: [{user: "bob", password: "secret",
                          permissions: {publish: "open.>", subscribe: "open.>"}}] }
 """
-FAST = {"reconnect_time_wait": 0.02, "max_reconnect_attempts": 1}
+FAST: dict[str, Any] = {"reconnect_time_wait": 0.02, "max_reconnect_attempts": 1}
 
 
 async def try_each(ctx: Context, cases: dict[str, tuple[str, dict[str, Any]]]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 import nats
 from parity.harness import Context, scenario, settle
 from support.fake_server import FakeConnection
 
-FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 1}
+FAST: dict[str, Any] = {"reconnect_time_wait": 0.02, "connect_timeout": 1}
 
 
 @scenario
@@ -123,7 +124,8 @@ async def options(ctx: Context) -> None:
     names += ["max_outstanding_pings", "no_echo", "user", "password", "token"]
     names += ["connect_timeout", "drain_timeout", "tls_handshake_first"]
     names += ["ws_connection_headers", "skip_subject_validation"]
-    for given in ({}, {"name": "me", "ping_interval": 7, "user": "a", "drain_timeout": 1.5}):
+    some: dict[str, Any] = {"name": "me", "ping_interval": 7, "user": "a", "drain_timeout": 1.5}
+    for given in ({}, some):
         nc = await ctx.connect(**given)
         ctx.say([(name, nc.options[name]) for name in names])
         ctx.say("tls" in nc.options, "tls_hostname" in nc.options)

@@ -83,9 +83,9 @@ async def missing_though_reconnecting_is_allowed(ctx: Context) -> None:
     await try_each(ctx, {"missing, again": {"user_credentials": files.missing, **RETRY}})
 
 
-LINE_ENDS = ("CRLF", "seed with line end", "no last line end", "raw, no last line end", "blanks")
-NOTHING = ("", "raw", "tuple", "no seed", "raw, no seed", "nothing behind the mark", "blank line")
-NOTHING += ("garbage", "cut seed", "seed of a pair")
+LINE_ENDS = ["CRLF", "seed with line end", "no last line end", "raw, no last line end", "blanks"]
+NOTHING = ["", "raw", "tuple", "no seed", "raw, no seed", "nothing behind the mark", "blank line"]
+NOTHING += ["garbage", "cut seed", "seed of a pair"]
 WRONG_TYPES = ("one of a pair", "three of a pair", "list", "bytes", "number", "number of a pair")
 
 
@@ -128,7 +128,7 @@ async def forms_that_nkeys_refuses(ctx: Context) -> None:
         # No descriptor that is open: nats-py would close it.
         *(10_000, (files.name(jwt), 10_000)),
     )
-    cases = dict(zip(LINE_ENDS + NOTHING + WRONG_TYPES, values, strict=True))
+    cases = dict(zip([*LINE_ENDS, *NOTHING, *WRONG_TYPES], values, strict=True))
     await try_each(
         ctx, {label: {**RETRY, "user_credentials": value} for label, value in cases.items()}
     )

@@ -118,7 +118,8 @@ async def acks_of_all(ctx: Context) -> None:
 async def no_acks(ctx: Context) -> None:
     _, js = await begin(ctx)
     await fill(js, 2)
-    sub = await js.subscribe("s.a", config=nats.js.api.ConsumerConfig(ack_policy="none"))
+    api: Any = nats.js.api
+    sub = await js.subscribe("s.a", config=api.ConsumerConfig(ack_policy="none"))
     msg = await sub.next_msg()
     await told(ctx, "ack", msg.ack())
     msg = await sub.next_msg()

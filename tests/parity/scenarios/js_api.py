@@ -15,7 +15,7 @@ WHEN = "2026-01-02T03:04:05.123456789Z"
 
 @scenario(start=False)
 async def dictionaries_of_stream_configs(ctx: Context) -> None:
-    api = nats.js.api
+    api: Any = nats.js.api
     ctx.say(api.StreamConfig().as_dict())
     source = api.StreamSource(
         name="A",
@@ -51,7 +51,7 @@ async def dictionaries_of_stream_configs(ctx: Context) -> None:
 
 @scenario(start=False)
 async def dictionaries_of_consumer_configs(ctx: Context) -> None:
-    api = nats.js.api
+    api: Any = nats.js.api
     ctx.say(api.ConsumerConfig().as_dict())
     config = api.ConsumerConfig(
         durable_name="d",
@@ -70,7 +70,7 @@ async def dictionaries_of_consumer_configs(ctx: Context) -> None:
 
 @scenario(start=False)
 async def dictionaries_of_the_others(ctx: Context) -> None:
-    api = nats.js.api
+    api: Any = nats.js.api
     values: list[Any] = [
         api.KeyValueConfig(bucket="b"),
         api.KeyValueConfig(bucket="b", ttl=1.5, limit_marker_ttl=2, history=3, direct=True),
@@ -97,7 +97,7 @@ async def dictionaries_of_the_others(ctx: Context) -> None:
 
 @scenario(start=False)
 async def read_from_answers(ctx: Context) -> None:
-    api = nats.js.api
+    api: Any = nats.js.api
     config = {"name": "S", "max_age": 1500000000, "duplicate_window": 120000000000, "new": 1}
     state = {"messages": 1, "bytes": 2, "first_seq": 1, "last_seq": 1, "consumer_count": 0}
     answer: dict[str, Any] = {"config": config, "state": state, "created": WHEN, "type": "x"}
@@ -127,7 +127,7 @@ async def read_from_answers(ctx: Context) -> None:
 
 @scenario(start=False)
 async def accounts_read_from_answers(ctx: Context) -> None:
-    api = nats.js.api
+    api: Any = nats.js.api
     names = ["max_memory", "max_storage", "max_streams", "max_consumers", "max_ack_pending"]
     names += ["memory_max_stream_bytes", "storage_max_stream_bytes"]
     limits = {**dict.fromkeys(names, -1), "max_bytes_required": False}
@@ -152,12 +152,13 @@ async def times(ctx: Context) -> None:
         when = parse(text)
         ctx.say(text, when, format_(when))
     east = datetime.timezone(datetime.timedelta(hours=2))
-    for when in (
+    times: list[Any] = [
         datetime.datetime(2026, 1, 2, 3, 4, 5),
         datetime.datetime(2026, 1, 2, 3, 4, 5, 10, tzinfo=east),
         "as it is",
-    ):
-        ctx.say(when, format_(when))
+    ]
+    for value in times:
+        ctx.say(value, format_(value))
     for text in ("", "x"):
         await ctx.attempt(f"parse {text!r}", lambda text=text: parse(text))
     for value in (None, 0, 1, 0.1, 1.9999999999, -1, 9e9):
@@ -192,7 +193,7 @@ async def exact_nanoseconds(ctx: Context) -> None:
 
 @scenario(start=False)
 async def copies(ctx: Context) -> None:
-    api = nats.js.api
+    api: Any = nats.js.api
     config = api.StreamConfig(name="S", subjects=["s"])
     other = config.evolve(name="T", max_age=5)
     ctx.say(other == config, other.subjects is config.subjects, config.max_age, other.max_age)
@@ -206,7 +207,7 @@ async def copies(ctx: Context) -> None:
 
 @scenario(start=False)
 async def values_of_enums(ctx: Context) -> None:
-    api = nats.js.api
+    api: Any = nats.js.api
     names = "AckPolicy DeliverPolicy ReplayPolicy RetentionPolicy StorageType DiscardPolicy "
     names += "StoreCompression PersistMode StatusCode Header"
     for name in names.split():
@@ -218,7 +219,7 @@ async def values_of_enums(ctx: Context) -> None:
 
 @scenario(start=False)
 async def lists_of_streams(ctx: Context) -> None:
-    api = nats.js.api
+    api: Any = nats.js.api
     state = {"messages": 1, "bytes": 2, "first_seq": 1, "last_seq": 1, "consumer_count": 0}
     entries = [{"config": {"name": name}, "state": dict(state)} for name in ("A", "B")]
     found = api.StreamsListIterator(0, 2, entries)

@@ -59,7 +59,8 @@ async def wrong_consumer_names(ctx: Context) -> None:
     for name in ("a.b", "a b", "*", ">", "a/b", "a\\b", "a\tb", "x>"):
         await told(ctx, f"durable {name!r}", js.add_consumer("S", durable_name=name))
         await told(ctx, f"name {name!r}", js.add_consumer("S", name=name))
-    for name in ("", "a.b", None):
+    wrong: list[Any] = ["", "a.b", None]
+    for name in wrong:
         await told(ctx, f"info {name!r}", js.consumer_info("S", name))
         await told(ctx, f"delete {name!r}", js.delete_consumer("S", name))
         await told(ctx, f"pause {name!r}", js.pause_consumer("S", name, "x"))
@@ -70,7 +71,7 @@ async def wrong_consumer_names(ctx: Context) -> None:
 @jetstream_scenario
 async def text_and_enum_values(ctx: Context) -> None:
     _, js = await begin(ctx)
-    api = nats.js.api
+    api: Any = nats.js.api
     kinds: list[dict[str, Any]] = [
         {"ack_policy": "all", "deliver_policy": "new", "replay_policy": "original"},
         {"ack_policy": api.AckPolicy.NONE, "deliver_policy": api.DeliverPolicy.LAST},

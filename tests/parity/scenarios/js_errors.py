@@ -39,7 +39,7 @@ async def without_arguments(ctx: Context) -> None:
 
 @scenario(start=False)
 async def with_arguments(ctx: Context) -> None:
-    errors = nats.js.errors
+    errors: Any = nats.js.errors
     made = [
         errors.Error("text"),
         errors.Error(description="text"),
@@ -69,7 +69,7 @@ async def with_arguments(ctx: Context) -> None:
 
 @scenario(start=False)
 async def compared_and_copied(ctx: Context) -> None:
-    errors = nats.js.errors
+    errors: Any = nats.js.errors
     one = errors.NotFoundError(code=404, description="text", err_code=1)
     ctx.say(one == errors.NotFoundError(code=404, description="text", err_code=1))
     ctx.say(one == errors.NotFoundError(code=404), one == errors.APIError(code=404), one == "x")
@@ -83,13 +83,13 @@ async def compared_and_copied(ctx: Context) -> None:
 
 @scenario(start=False)
 async def made_from_answers(ctx: Context) -> None:
-    errors = nats.js.errors
+    errors: Any = nats.js.errors
     for code in (400, 404, 408, 409, 500, 503, 0, "400", None):
         answer = {"code": code, "err_code": 5, "description": "text"}
         error = await ctx.attempt(f"{code}", functools.partial(errors.APIError.from_error, answer))
         ctx.say(type(error).__name__, vars(error))
-    for answer in ({}, {"description": "text"}, {"code": 400}):
-        await ctx.attempt(f"{answer}", lambda answer=answer: errors.APIError.from_error(answer))
+    for part in ({}, {"description": "text"}, {"code": 400}):
+        await ctx.attempt(f"{part}", functools.partial(errors.APIError.from_error, part))
     for cls in (errors.NotFoundError, errors.KeyValueError):
         await ctx.attempt("other class", lambda cls=cls: cls.from_error({"code": 400}))
 

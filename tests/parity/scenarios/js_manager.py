@@ -62,7 +62,8 @@ async def text_and_enum_values(ctx: Context) -> None:
 @jetstream_scenario
 async def config_objects_and_keywords(ctx: Context) -> None:
     nc = await ctx.connect()
-    js, api = nc.jetstream(), nats.js.api
+    js = nc.jetstream()
+    api: Any = nats.js.api
     config = api.StreamConfig(name="S", subjects=["s"], storage="memory", description="one")
     info = await js.add_stream(config, description="two", metadata={"a": "b"})
     ctx.say(info.config.description, info.config.metadata["a"], config.description)
@@ -280,7 +281,7 @@ async def deleting_messages(ctx: Context) -> None:
 @jetstream_scenario
 async def sources_and_transforms(ctx: Context) -> None:
     nc, js = await begin(ctx)
-    api = nats.js.api
+    api: Any = nats.js.api
     await fill(js, 2)
     say = await spy(ctx, nc, "$JS.API.STREAM.CREATE.>")
     mirror = api.StreamSource(name="S", filter_subject="s.a")

@@ -75,7 +75,7 @@ async def headers_only(ctx: Context) -> None:
 async def what_is_requested(ctx: Context) -> None:
     nc, js = await begin(ctx)
     say = await spy(ctx, nc)
-    api = nats.js.api
+    api: Any = nats.js.api
     kinds: dict[str, dict[str, Any]] = {
         "plain": {},
         "new": {"deliver_policy": api.DeliverPolicy.NEW},

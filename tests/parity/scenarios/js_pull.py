@@ -100,12 +100,11 @@ async def timeouts(ctx: Context) -> None:
 @jetstream_scenario
 async def heartbeats(ctx: Context) -> None:
     _, js = await begin(ctx)
+    api: Any = nats.js.api
 
     async def another() -> Any:
         # Late answers to one fetch would be taken for answers to the next one.
-        return await js.pull_subscribe(
-            "s.a", config=nats.js.api.ConsumerConfig(deliver_policy="new")
-        )
+        return await js.pull_subscribe("s.a", config=api.ConsumerConfig(deliver_policy="new"))
 
     for batch in (1, 5):
         sub = await another()
@@ -169,7 +168,7 @@ async def requests_that_wait_for_ever(ctx: Context) -> None:
 async def creating_consumers(ctx: Context) -> None:
     nc, js = await begin(ctx)
     say = await spy(ctx, nc)
-    api = nats.js.api
+    api: Any = nats.js.api
     config = api.ConsumerConfig(ack_wait=5, max_ack_pending=10, description="text")
     await js.pull_subscribe("s.a", "d", config=config)
     filters = api.ConsumerConfig(filter_subjects=["s.x", "s.y"])
@@ -264,7 +263,7 @@ async def headers_named_status(ctx: Context) -> None:
         for status in (100, 404):
             waiting = asyncio.create_task(sub.fetch(batch, timeout=0.5))
             await asyncio.sleep(0.1)
-            seen = []
+            seen: list[bytes | None] = []
             for payload in (b"waited for", b"there"):
                 await js.publish("s.a", payload, headers={"Status": str(status)})
                 try:

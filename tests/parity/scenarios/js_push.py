@@ -70,7 +70,7 @@ async def acknowledged_automatically_or_not(ctx: Context) -> None:
         await handler(msg)
         raise LookupError("handler")
 
-    api = nats.js.api
+    api: Any = nats.js.api
     kinds: dict[str, dict[str, Any]] = {
         "automatically": {"cb": handler},
         "manually": {"cb": handler, "manual_ack": True},
@@ -140,7 +140,7 @@ async def deliver_policies(ctx: Context) -> None:
     _, js = await begin(ctx)
     for subject in ("s.a", "s.b", "s.a", "s.b", "s.c"):
         await js.publish(subject, subject.encode())
-    api = nats.js.api
+    api: Any = nats.js.api
     policies: dict[str, dict[str, Any]] = {
         "all": {"deliver_policy": api.DeliverPolicy.ALL},
         "last": {"deliver_policy": "last"},
@@ -164,7 +164,7 @@ async def deliver_policies(ctx: Context) -> None:
 async def options_become_the_configuration(ctx: Context) -> None:
     nc, js = await begin(ctx)
     say = await spy(ctx, nc, "$JS.API.CONSUMER.>")
-    api = nats.js.api
+    api: Any = nats.js.api
     config = api.ConsumerConfig(description="text", ack_wait=3, max_ack_pending=5)
     kinds: dict[str, dict[str, Any]] = {
         "config": {"config": config},
@@ -294,7 +294,8 @@ async def flow_control(ctx: Context) -> None:
         nonlocal count
         count += 1
 
-    config = nats.js.api.ConsumerConfig(ack_policy="none")
+    api: Any = nats.js.api
+    config = api.ConsumerConfig(ack_policy="none")
     await js.subscribe("s.a", cb=handler, flow_control=True, idle_heartbeat=1, config=config)
     await ctx.until("all came", lambda: count == 300)
     ctx.say("all came to the callback", count)
@@ -304,7 +305,7 @@ async def flow_control(ctx: Context) -> None:
 async def bound_to_a_consumer(ctx: Context) -> None:
     _, js = await begin(ctx)
     await fill(js, 2)
-    api = nats.js.api
+    api: Any = nats.js.api
     info = await js.add_consumer("S", durable_name="d", deliver_subject="to")
     sub = await js.subscribe_bind(stream="S", config=info.config, consumer="d")
     ctx.say(payloads(await take(sub, 2)), sub.subject)

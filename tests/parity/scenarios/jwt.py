@@ -20,7 +20,7 @@ async def start(ctx: Context) -> Operator:
     return operator
 
 
-async def enter(ctx: Context, user: User, **options: Any) -> Client:
+async def enter(ctx: Context, user: User, **options: Any) -> Any:
     return await ctx.connect(user_credentials=RawCredentials(user.credentials()), **options)
 
 

@@ -177,7 +177,7 @@ async def config_objects(ctx: Context) -> None:
     mask(ctx)
     nc = await ctx.connect()
     config = ServiceConfig(name="demo", version="1.0.0", queue_group="q1")
-    svc = await nats.micro.add_service(nc, config, description="added")
+    svc: Any = await nats.micro.add_service(nc, config, description="added")
     await svc.add_endpoint(EndpointConfig(name="a", handler=echo, metadata={}), subject="other")
     group = svc.add_group(GroupConfig(name="g"), queue_group="q2")
     endpoint = EndpointConfig(name="b", handler=echo, queue_group="q3", metadata={"c": "d"})
@@ -192,7 +192,7 @@ async def wrong_configurations(ctx: Context) -> None:
     nc, svc = await service(ctx)
     import nats.micro
 
-    good = {"name": "demo", "version": "1.0.0"}
+    good: dict[str, Any] = {"name": "demo", "version": "1.0.0"}
 
     async def attempt(what: str, action: Any) -> None:
         try:
@@ -403,7 +403,7 @@ async def dictionaries(ctx: Context) -> None:
     identity = {"id": "i", "name": "n", "version": "1.0.0", "metadata": {"a": "b"}}
     stats = {**identity, "started": "2026-01-02T03:04:05.678Z", "endpoints": [endpoint]}
     entry = {"name": "e", "subject": "s", "queue_group": "q", "metadata": {}}
-    made = [
+    made: list[Any] = [
         module.ServiceStats.from_dict(stats),
         module.ServicePing.from_dict(identity),
         module.ServiceInfo.from_dict({**identity, "description": "", "endpoints": [entry]}),

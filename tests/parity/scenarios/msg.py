@@ -56,8 +56,9 @@ async def made_by_hand(ctx: Context) -> None:
 @scenario(start=False)
 async def compared_and_changed(ctx: Context) -> None:
     fake: Any = Fake(ctx)
+    text: Any = "a"
     one, two = (Msg(fake, "a", data=b"x") for _ in range(2))
-    ctx.say(one == two, one != two, one == "a", one == Msg(fake, "b", data=b"x"))
+    ctx.say(one == two, one != two, one == text, one == Msg(fake, "b", data=b"x"))
     await ctx.attempt("hash", lambda: hash(one))
     two.data = b"y"
     two.subject, two.reply, two.headers, two._ackd = "s", "r", {"h": "v"}, True

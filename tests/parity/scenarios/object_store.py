@@ -131,7 +131,7 @@ async def files(ctx: Context) -> None:
 @jetstream_scenario
 async def chunks(ctx: Context) -> None:
     js, obs = await store(ctx)
-    api = nats.js.api
+    api: Any = nats.js.api
     data = bytes(range(256)) * 10
     for size in (1000, 2560, 2559, 5000):
         meta = api.ObjectMeta(options=api.ObjectMetaOptions(max_chunk_size=size))
@@ -146,7 +146,7 @@ async def chunks(ctx: Context) -> None:
 @jetstream_scenario
 async def descriptions(ctx: Context) -> None:
     _, obs = await store(ctx)
-    api = nats.js.api
+    api: Any = nats.js.api
     meta = api.ObjectMeta(name="other", description="text", headers={"a": "b", "c": "d"})
     await told(ctx, "put", obs.put("a", b"1", meta=meta))
     ctx.say(meta)
@@ -216,7 +216,7 @@ async def lists(ctx: Context) -> None:
 @jetstream_scenario
 async def changed_descriptions(ctx: Context) -> None:
     _, obs = await store(ctx)
-    api = nats.js.api
+    api: Any = nats.js.api
     await obs.put("a", b"1")
     meta = api.ObjectMeta(name="a", description="new", headers={"x": "y"})
     await told(ctx, "same name", obs.update_meta("a", meta))
@@ -245,7 +245,7 @@ async def sealed_stores(ctx: Context) -> None:
 @jetstream_scenario
 async def full_stores(ctx: Context) -> None:
     js, obs = await store(ctx, max_bytes=2000)
-    api = nats.js.api
+    api: Any = nats.js.api
     meta = api.ObjectMeta(options=api.ObjectMetaOptions(max_chunk_size=500))
     await told(ctx, "put", obs.put("a", b"x" * 5000, meta=meta))
     ctx.say((await js.stream_info("OBJ_B")).state.messages)
@@ -255,7 +255,7 @@ async def full_stores(ctx: Context) -> None:
 @jetstream_scenario
 async def links(ctx: Context) -> None:
     js, obs = await store(ctx)
-    api = nats.js.api
+    api: Any = nats.js.api
     other = await js.create_object_store("C", storage="memory")
     await other.put("target", b"far away")
     await obs.put("near", b"near")

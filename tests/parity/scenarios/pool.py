@@ -10,7 +10,7 @@ from nats.aio.client import Client
 from parity.harness import Context, scenario, settle
 from support.fake_server import FakeConnection
 
-FAST = {"reconnect_time_wait": 0.02, "connect_timeout": 1, "dont_randomize": True}
+FAST: dict[str, Any] = {"reconnect_time_wait": 0.02, "connect_timeout": 1, "dont_randomize": True}
 
 
 def show(ctx: Context, nc: Client, when: str) -> None:

@@ -44,8 +44,8 @@ async def wrong_subjects(ctx: Context) -> None:
         await ctx.attempt(f"publish to {subject!r}", nc.publish(subject, b""))
         await ctx.attempt(f"reply is {subject!r}", nc.publish("foo", b"", reply=subject))
         await ctx.attempt(f"request to {subject!r}", nc.request(subject, b"", timeout=0.2))
-    for subject in (None, 5, b"foo"):
-        await ctx.attempt(f"publish to {subject!r}", nc.publish(subject, b""))
+    for wrong in (None, 5, b"foo"):
+        await ctx.attempt(f"publish to {wrong!r}", nc.publish(wrong, b""))
     await settle(nc)
     ctx.say("connected", nc.is_connected, nc.stats["out_msgs"])
 

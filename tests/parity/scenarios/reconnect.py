@@ -6,14 +6,13 @@ import asyncio
 from typing import Any
 
 from nats import errors
-from nats.aio.client import Client
 from parity.harness import Context, scenario, settle
 
 # Long enough for whatever else happens while the server is down, short enough not to wait.
-FAST = {"reconnect_time_wait": 0.1, "connect_timeout": 1}
+FAST: dict[str, Any] = {"reconnect_time_wait": 0.1, "connect_timeout": 1}
 
 
-async def watched(ctx: Context, *servers: str, **options: Any) -> Client:
+async def watched(ctx: Context, *servers: str, **options: Any) -> Any:
     # See `the_final_error`.
     callbacks = ctx.callbacks(once=True, ignore=(errors.NoServersError,))
     return await ctx.connect(list(servers) or None, **{**callbacks, **FAST, **options})

@@ -25,7 +25,8 @@ async def reply(ctx: Context) -> None:
         await msg.respond(b"answer")
 
     await nc.subscribe("ask", cb=handler)
-    for options in ({}, {"old_style": True}, {"headers": {"a": "b"}}, {"headers": {}}):
+    ways: list[dict[str, Any]] = [{}, {"old_style": True}, {"headers": {"a": "b"}}, {"headers": {}}]
+    for options in ways:
         msg = await nc.request("ask", b"question", timeout=2, **options)
         ctx.say(msg.subject, msg.reply, msg.data, msg.headers, type(msg).__qualname__)
     msg = await nc.request("ask", timeout=2)
