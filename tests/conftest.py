@@ -52,6 +52,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="uvloop is not installed"))
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    # Tests that look for garbage would look through thousands of tests each time.
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(params=matrix.DRIVERS)
 def driver(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Run the test once on each I/O driver; its name."""
