@@ -61,7 +61,7 @@ test-rust: ## Run the Rust unit and property tests
 	cargo test --locked --quiet --no-default-features --lib
 
 test-python: build wheel $(REF)/.stamp peer ## Run the Python tests: the data path on two pairs of loop and driver
-	$(BIN)/pytest -n 3
+	$(BIN)/pytest -n 3 --dist worksteal
 
 # The core, without what takes long: on the pair that most applications use.
 QUICK_TESTS ?= tests/rules tests/support tests/types tests/messages tests/connection tests/micro \
@@ -71,10 +71,10 @@ quick: build ## The inner loop: Rust units, types, a core slice of the Python te
 	cargo test --locked --quiet --no-default-features --lib
 	$(BIN)/mypy
 	$(BIN)/mypy tests examples benches
-	$(BIN)/pytest -q -n 3 --pair uvloop-tokio --ignore tests/messages/test_finalizers.py $(QUICK_TESTS)
+	$(BIN)/pytest -q -n 3 --dist worksteal --pair uvloop-tokio --ignore tests/messages/test_finalizers.py $(QUICK_TESTS)
 
 test-full: build wheel $(REF)/.stamp peer ## Run the Python tests with every pair of loop and driver
-	$(BIN)/pytest -n 3 --full-matrix
+	$(BIN)/pytest -n 3 --dist worksteal --full-matrix
 
 smoke: wheel ## Run the examples with the wheel on every other CPython that is here
 	PYTHONPATH=tests $(BIN)/python tests/install/smoke.py
@@ -97,7 +97,7 @@ test-versions: wheel peer ## Run the Python tests on other CPythons: VERSIONS="3
 test-version: $(VENV)/.stamp $(REF)/.stamp
 	$(PIP_QUIET) $(BIN)/pip install -q --no-deps --force-reinstall \
 		"$$(ls -t dist/fastnats-*.whl | head -n 1)"
-	NATS_PY_PYTHON=$(abspath $(REF))/bin/python $(BIN)/pytest -n 3 $(ARGS)
+	NATS_PY_PYTHON=$(abspath $(REF))/bin/python $(BIN)/pytest -n 3 --dist worksteal $(ARGS)
 
 .PHONY: peer yardstick
 peer: ## Build the async-nats peer of the interoperability tests
