@@ -269,6 +269,8 @@ async def test_subscriptions_that_come_and_go_leave_room_to_publish(connect: Con
     server.start()
     nc = await connect(server, pending_size=10_000, max_reconnect_attempts=-1, **EAGER)
     kept = await nc.subscribe("kept")
+    # Else it depends on the loop whether this is written to a connection that has ended.
+    await within(nc.flush())
     server.stop()
     await eventually(lambda: nc.is_reconnecting, "the client has noticed")
     for number in range(1000):
