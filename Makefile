@@ -199,7 +199,6 @@ lock: ## Write the locked requirement files anew (run on the oldest supported CP
 		../.venv-lock/bin/pip-compile -q --allow-unsafe --generate-hashes --strip-extras \
 			--no-emit-index-url --no-emit-trusted-host --no-emit-find-links -o $$name.txt $$name.in; \
 	done
-	sed -i 's/^\(backports-asyncio-runner==[0-9.]*\) \\/\1 ; python_version < "3.11" \\/' requirements/dev.txt
 
 clean: ## Remove build output and virtual environments
 	rm -rf target dist fuzz/target $(VENV) $(VENV)-3.* $(REF) $(REF)-3.* $(AUDIT) $(COVERAGE) .venv-lock
