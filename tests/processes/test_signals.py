@@ -165,7 +165,7 @@ async def test_keep_alive_goes_on_after_it_was_interrupted(
     assert nc.is_connected
 
 
-@pytest.mark.filterwarnings("ignore:coroutine 'Reconnecting._reconnect' was never awaited")
+@pytest.mark.filterwarnings("ignore:coroutine 'Reconnecting._run' was never awaited")
 async def test_reconnecting_is_begun_though_it_was_interrupted(
     server: Server,
     connect: Connect,

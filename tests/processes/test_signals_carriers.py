@@ -58,7 +58,7 @@ def numbered(number: int) -> bytes:
 
 
 # Where it rings between the two.
-@pytest.mark.filterwarnings("ignore:coroutine 'Publishing.publish' was never awaited")
+@pytest.mark.filterwarnings("ignore:coroutine 'Client.publish' was never awaited")
 async def test_a_publisher_gets_every_alarm(given: Given, connect: Connect, alarms: Alarms) -> None:
     url, options = given
     numbers, events = Numbers(), Events()
