@@ -79,7 +79,7 @@ def shown(nc: Any) -> str:
     parts += [
         nc._server_pool,
         nc._current_server,
-        nc.options.signing,
+        nc._fastnats.settings.signing,
         nc._core,
         nc.last_error,
         nc.stats,

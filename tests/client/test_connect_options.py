@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from nats import errors
-from nats.aio._options import ConnectOptions, check_options
+from nats.aio._options import ConnectOptions, check_options, kept_options, settings_of
 from nats.aio.client import Client
 
 DEFAULTS: dict[str, Any] = {
@@ -23,38 +23,37 @@ def given(**options: Any) -> dict[str, Any]:
     return {**DEFAULTS, **options}
 
 
-def taken(**options: Any) -> ConnectOptions:
-    result = ConnectOptions()
-    result.take(given(**options))
-    return result
+def kept(**options: Any) -> dict[str, Any]:
+    return kept_options(given(**options))
 
 
 def test_what_none_stands_for() -> None:
-    options = taken(ping_interval=None, max_outstanding_pings=None, reconnect_time_wait=None)
+    options = kept(ping_interval=None, max_outstanding_pings=None, reconnect_time_wait=None)
     assert options["ping_interval"] == options["max_outstanding_pings"] == math.inf
     assert options["reconnect_time_wait"] == 2
-    assert taken(pending_size=None).pending_size == DEFAULTS["pending_size"]
+    assert settings_of(given(pending_size=None)).pending_size == DEFAULTS["pending_size"]
 
 
 def test_options_that_are_not_given_are_not_there() -> None:
     names = {"tls", "tls_hostname", "ignore_auth_error_abort", "allow_plaintext", "ws_proxy"}
-    assert not names & taken().keys()
-    options = taken(tls_hostname="h", ignore_auth_error_abort=True, allow_plaintext=True)
+    assert not names & kept().keys()
+    options = kept(tls_hostname="h", ignore_auth_error_abort=True, allow_plaintext=True)
     assert names & options.keys() == {"tls_hostname", "ignore_auth_error_abort", "allow_plaintext"}
     # Empty for none, whatever the environment says.
-    assert taken(ws_proxy="")["ws_proxy"] == ""
+    assert kept(ws_proxy="")["ws_proxy"] == ""
 
 
 def test_plaintext_by_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FASTNATS_ALLOW_PLAINTEXT", "1")
-    assert taken()["allow_plaintext"] is True
+    assert kept()["allow_plaintext"] is True
 
 
 def test_secrets_are_not_shown() -> None:
-    shown = repr(taken(user="u", password="secret", token="secret", ws_proxy="http://u:secret@h"))
+    secret = kept(user="u", password="secret", token="secret", ws_proxy="http://u:secret@h")
+    shown = repr(ConnectOptions(secret))
     assert "secret" not in shown
     assert "'user': 'u'" in shown
-    assert "'password': None" in repr(taken())
+    assert "'password': None" in repr(ConnectOptions(kept()))
 
 
 @pytest.mark.parametrize(
@@ -69,27 +68,16 @@ def test_secrets_are_not_shown() -> None:
     ],
 )
 def test_whether_there_are_credentials(options: dict[str, Any], expected: bool) -> None:
-    assert taken(**options).has_credentials is expected
+    assert settings_of(given(**options)).has_credentials is expected
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
-        ({}, False),
-        ({"allow_reconnect": False}, True),
-        ({"max_reconnect_attempts": 0}, True),
-        ({"max_reconnect_attempts": -1}, False),
-    ],
-)
-def test_whether_each_server_is_tried_once(options: dict[str, Any], expected: bool) -> None:
-    assert taken(**options).tries_once is expected
-
-
-def test_credentials_that_cannot_be_used_change_nothing() -> None:
-    options = taken(name="before")
-    with pytest.raises(errors.InvalidUserCredentialsError):
-        options.take(given(name="after", nkeys_seed_str="no seed"))
-    assert options["name"] == "before"
+async def test_options_that_cannot_be_used_change_nothing() -> None:
+    nc = Client()
+    for options in ({"nkeys_seed_str": "no seed"}, {"pending_size": math.nan}):
+        with pytest.raises((errors.InvalidUserCredentialsError, ValueError)):
+            await nc.connect("nats://127.0.0.1:1", name="after", **options)
+    assert nc.options == {}
+    assert nc.servers == []
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any
+from unittest import mock
 
 import pytest
 from nats import errors
@@ -14,6 +16,7 @@ from nats.js.client import JetStreamContext
 from nats.micro import add_service
 from nats.micro.request import Request
 from support.connecting import Connect
+from support.handlers import ignore
 from support.proxy import Proxy
 from support.waiting import EAGER, Events, eventually, within
 
@@ -158,3 +161,50 @@ async def test_counters_of_an_endpoint(server: Server, connect: Connect) -> None
         before + 1000,
         (before + 1000) // 2,
     )
+
+
+async def test_failing_a_connection_by_hand(server: Server, connect: Connect) -> None:
+    """As programs do that were written before there was `force_reconnect`."""
+    events = Events()
+    nc = await connect(**events.callbacks, **EAGER)
+    await nc._process_op_err(errors.StaleConnectionError())
+    await events.wait("reconnected")
+    await nc._close(Client.CLOSED, do_cbs=False)
+    assert nc.is_closed
+    assert events.count("closed") == 0
+
+
+async def test_patching_for_a_while(server: Server, connect: Connect) -> None:
+    nc = await connect()
+    before = nc._error_cb
+    with mock.patch.object(nc, "_error_cb", ignore):
+        assert nc._error_cb is ignore
+    assert nc._error_cb is before
+
+
+async def test_a_subclass_that_sets_names_first(server: Server) -> None:
+    class Early(Client):
+        def __init__(self) -> None:
+            self._loop = asyncio.get_running_loop()
+            self._error_cb = ignore
+            super().__init__()
+            # Names that are nobody's but the subclass's.
+            self._session = self._requests = None
+
+    nc = Early()
+    await nc.connect(server.url)
+    await within(nc.flush())
+    await nc.close()
+
+
+async def test_options_that_are_replaced(server: Server, connect: Connect) -> None:
+    events = Events()
+    nc = await connect(**events.callbacks, **EAGER)
+    nc.options = {**nc.options, "allow_reconnect": False}
+    await nc.force_reconnect()
+    assert not nc.is_reconnecting
+    assert nc._flush_timeout is None
+    nc.options = {**nc.options, "allow_reconnect": True, "tls": ssl.create_default_context()}
+    await nc.force_reconnect()
+    await eventually(lambda: isinstance(nc.last_error, errors.SecureConnWantedError))
+    assert not nc.is_connected

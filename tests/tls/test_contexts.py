@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("driver")
 
 def negotiated(nc: Any) -> ssl.SSLObject:
     """What was agreed on for a client's connection."""
-    found: ssl.SSLObject = nc._session.link._transport.get_extra_info("ssl_object")
+    found: ssl.SSLObject = nc._fastnats.link._transport.get_extra_info("ssl_object")
     return found
 
 
@@ -300,7 +300,7 @@ import nats
 async def main(url):
     nc = await nats.connect(url, allow_reconnect=False)
     await nc.flush()
-    print("connected over", nc._session.link._transport.get_extra_info("ssl_object").version())
+    print("connected over", nc._fastnats.link._transport.get_extra_info("ssl_object").version())
     await nc.close()
 
 if sys.argv[2] == "uvloop":

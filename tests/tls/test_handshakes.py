@@ -152,7 +152,7 @@ async def test_servers_of_one_version(
         nc = await connect(url(server.port, way), **options_of(way, certificates.context()))
         await within(nc.flush())
         assert (
-            nc._session.link._transport.get_extra_info("ssl_object").version() == f"TLSv{version}"
+            nc._fastnats.link._transport.get_extra_info("ssl_object").version() == f"TLSv{version}"
         )
         await nc.close()
         other = certificates.context()

@@ -27,7 +27,7 @@ async def test_reconnecting_is_secure_too(certificates: Certificates, connect: C
             await events.wait("reconnected", count)
             reply = await within(nc.request("echo", b"again", timeout=5))
             assert reply.data == b"again"
-        assert nc._session.link._transport.get_extra_info("ssl_object") is not None
+        assert nc._fastnats.link._transport.get_extra_info("ssl_object") is not None
 
 
 async def test_what_was_published_meanwhile_arrives(

@@ -43,7 +43,7 @@ def chunk_of(data: bytes) -> bytes:
 
 def unsent(nc: Any) -> int:
     """Bytes that a client's transport keeps because the server doesn't take them."""
-    size: int = nc._session.link._transport.get_write_buffer_size()
+    size: int = nc._fastnats.link._transport.get_write_buffer_size()
     return size
 
 

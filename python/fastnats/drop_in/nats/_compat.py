@@ -18,6 +18,12 @@ _T = TypeVar("_T")
 _PIECE = 128 * 1024
 
 
+def check_callback(callback: Any) -> None:
+    """:raises nats.errors.InvalidCallbackTypeError: it isn't a coroutine function."""
+    if callback and not inspect.iscoroutinefunction(callback):
+        raise InvalidCallbackTypeError
+
+
 def _callback(name: str) -> Any:
     """Returns a property for an option of `connect()`, with the check that `connect()` makes."""
     attribute = f"_{name}"
@@ -26,8 +32,7 @@ def _callback(name: str) -> Any:
         return getattr(self, attribute)
 
     def set(self: Any, callback: Any) -> None:
-        if callback and not inspect.iscoroutinefunction(callback):
-            raise InvalidCallbackTypeError
+        check_callback(callback)
         setattr(self, attribute, callback)
 
     return property(get, set, doc=f"The option ``{name}`` of :meth:`Client.connect`.")

@@ -7,13 +7,12 @@ somebody waits for the work, as `connect()` and `close()` do, it is passed on to
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Optional
 
-from nats import errors
+from nats._compat import check_callback
 
 from ._types import Callback, ErrorCallback
 from ._waits import is_being_cancelled
@@ -53,12 +52,6 @@ def logged(message: str) -> Generator[None, None, None]:
         logger.error(message, exc_info=failure)
     except Exception as failure:
         logger.error(message, exc_info=failure)
-
-
-def check_callback(callback: Any) -> None:
-    """:raises nats.errors.InvalidCallbackTypeError: it isn't a coroutine function."""
-    if callback and not inspect.iscoroutinefunction(callback):
-        raise errors.InvalidCallbackTypeError
 
 
 def check_callbacks(options: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """Names with an underscore that programs written for nats-py use all the same.
 
-Health checks and metrics read them, mostly. Nothing here but `_attempt_reconnect` is used by the
-client itself. What nats-py's own machinery does there is done by the core here: what stands in for
-it tells the truth, and can only be looked at.
+Health checks and metrics read them, mostly. The client itself calls `_attempt_reconnect` and
+nothing else of it. What nats-py's own machinery does there is done by the core here: what stands
+in for it tells the truth, and can only be looked at.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from nats import errors
 from nats._core import Connection, SubscriptionCore
 
 from ._limits import message_limit, whole
-from ._options import ConnectOptions
 from ._servers import parse_server_uri
 from ._session import Session
 from ._unconnected import Unconnected
@@ -24,8 +23,10 @@ if TYPE_CHECKING:
 
 
 def _owned(*path: str) -> Any:
-    """A property that is what one of the client's owners of state has under another name."""
+    """A property under nats-py's name for an attribute of one of the client's owners of state.
 
+    :param path: the attributes on the way to it, from the client on.
+    """
     *owners, name = path
 
     def owner(client: Any) -> Any:
@@ -33,55 +34,82 @@ def _owned(*path: str) -> Any:
             client = getattr(client, step)
         return client
 
-    def get(client: Any) -> Any:
+    def read(client: Any) -> Any:
         return getattr(owner(client), name)
 
-    def set(client: Any, value: Any) -> None:
-        setattr(owner(client), name, value)
+    def write(client: Any, value: Any) -> None:
+        # A subclass may assign it before it calls our `__init__`, which sets it anew.
+        if "_fastnats" in vars(client) or not owners:
+            setattr(owner(client), name, value)
 
-    return property(get, set)
+    def delete(client: Any) -> None:
+        delattr(owner(client), name)
+
+    return property(read, write, delete)
 
 
 class ClientPrivates:
     """What the owners of the client's state and its native connection know, under nats-py's
     names."""
 
-    options: ConnectOptions
+    options: dict[str, Any]
     _core: Union[Connection, Unconnected]
-    _session: Session
+    _fastnats: Session
 
     _parse_server_uri = staticmethod(parse_server_uri)
 
     _status = _owned("_core", "status")
-    _error_cb = _owned("_session", "callbacks", "error_cb")
-    _disconnected_cb = _owned("_session", "callbacks", "disconnected_cb")
-    _closed_cb = _owned("_session", "callbacks", "closed_cb")
-    _discovered_server_cb = _owned("_session", "callbacks", "discovered_server_cb")
-    _reconnected_cb = _owned("_session", "callbacks", "reconnected_cb")
-    _lame_duck_mode_cb = _owned("_session", "callbacks", "lame_duck_mode_cb")
-    _reconnect_to_server_handler = _owned("options", "reconnect_to_server_handler")
-    _flush_timeout = _owned("options", "flush_timeout")
-    _server_pool = _owned("_session", "pool", "servers")
-    _current_server = _owned("_session", "pool", "current")
-    _server_info = _owned("_session", "server_info")
-    _auth_configured = _owned("_session", "authenticates")
-    _loop = _owned("_session", "loop")
-    _err = _owned("_session", "last_error")
-    _subs = _owned("_session", "subscriptions", "by_sid")
-    _sid = _owned("_session", "subscriptions", "last_sid")
-    _nuid = _owned("_requests", "nuid")
-    _inbox_prefix = _owned("_requests", "inbox_prefix")
-    _resp_sub_prefix = _owned("_requests", "reply_prefix")
-    _reading_task = _owned("_session", "events", "reading_task")
-    _ping_interval_task = _owned("_session", "events", "keep_alive_task")
-    _reconnection_task = _owned("_session", "reconnecting", "task")
+    _error_cb = _owned("_fastnats", "callbacks", "error_cb")
+    _disconnected_cb = _owned("_fastnats", "callbacks", "disconnected_cb")
+    _closed_cb = _owned("_fastnats", "callbacks", "closed_cb")
+    _discovered_server_cb = _owned("_fastnats", "callbacks", "discovered_server_cb")
+    _reconnected_cb = _owned("_fastnats", "callbacks", "reconnected_cb")
+    _lame_duck_mode_cb = _owned("_fastnats", "callbacks", "lame_duck_mode_cb")
+    _reconnect_to_server_handler = _owned("_fastnats", "settings", "reconnect_to_server_handler")
+    _flush_timeout = _owned("_fastnats", "settings", "flush_timeout")
+    _server_pool = _owned("_fastnats", "pool", "servers")
+    _current_server = _owned("_fastnats", "pool", "current")
+    _server_info = _owned("_fastnats", "server_info")
+    _auth_configured = _owned("_fastnats", "authenticates")
+    _loop = _owned("_fastnats", "loop")
+    _err = _owned("_fastnats", "last_error")
+    _subs = _owned("_fastnats", "subscriptions", "by_sid")
+    _sid = _owned("_fastnats", "subscriptions", "last_sid")
+    _nuid = _owned("_fastnats", "requests", "nuid")
+    _inbox_prefix = _owned("_fastnats", "requests", "inbox_prefix")
+    _resp_sub_prefix = _owned("_fastnats", "requests", "reply_prefix")
+    _reading_task = _owned("_fastnats", "events", "reading_task")
+    _ping_interval_task = _owned("_fastnats", "events", "keep_alive_task")
+    _reconnection_task = _owned("_fastnats", "reconnecting", "task")
 
     async def _attempt_reconnect(self) -> None:
         """Leaves the connection if there still is one, and tries to find a server again.
 
         The client itself calls this: subclasses override it.
         """
-        await self._session.reconnecting.attempt()
+        await self._fastnats.reconnecting.attempt()
+
+    async def _process_op_err(self, e: Exception) -> None:
+        """The connection has failed: reconnects if that's allowed, else closes."""
+        await self._fastnats.lost(e)
+
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        """Closes, with the callbacks or without, whatever ``status`` is."""
+        await self._fastnats.closing.end(calls_back=do_cbs)
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        """Forgets a subscription; the server isn't told."""
+        self._fastnats.subscriptions.by_sid.pop(sid, None)
+
+    async def _send_subscribe(self, sub: Any) -> None:
+        """Asks the server for the messages of a subscription."""
+        session = self._fastnats
+        session.subscriptions.send_subscribe(session.native(), sub)
+
+    async def _send_unsubscribe(self, sid: int, limit: int = 0) -> None:
+        """Has the server send no more messages, at once or after so many."""
+        session = self._fastnats
+        session.subscriptions.send_unsubscribe(session.native(), sid, limit)
 
     @property
     def _max_payload(self) -> int:
@@ -109,11 +137,11 @@ class ClientPrivates:
 
     @property
     def _client_id(self) -> Optional[int]:
-        return self._session.server_info.get("client_id")
+        return self._fastnats.server_info.get("client_id")
 
     @property
     def _client_ip(self) -> Optional[str]:
-        return self._session.server_info.get("client_ip")
+        return self._fastnats.server_info.get("client_ip")
 
     @property
     def _pending_data_size(self) -> int:
@@ -132,7 +160,7 @@ class ClientPrivates:
     @property
     def _transport(self) -> Optional[TransportView]:
         """`None` without a connection."""
-        return None if self._session.link is None else TransportView(self._session)
+        return None if self._fastnats.link is None else TransportView(self._fastnats)
 
     @property
     def _flush_queue(self) -> Optional[FlushQueueView]:
@@ -142,7 +170,7 @@ class ClientPrivates:
     @property
     def _flusher_task(self) -> Optional[asyncio.Task[None]]:
         """The task that lives as long as nats-py's flusher does: as the connection."""
-        return self._session.events.reading_task
+        return self._fastnats.events.reading_task
 
     async def _flush_pending(self, force_flush: bool = False) -> None:
         """Writes what is pending, as far as the socket takes it; doesn't ask the server."""
@@ -182,7 +210,7 @@ class FlushQueueView:
 
 
 class SubscriptionPrivates:
-    """What the native half of a subscription knows, under nats-py's names."""
+    """What a subscription and its native half know, under nats-py's names."""
 
     _core: SubscriptionCore
 

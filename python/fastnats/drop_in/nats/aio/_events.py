@@ -165,14 +165,13 @@ class Events:
     async def _keep_alive(self) -> None:
         """Sends PINGs and notices when they stay unanswered."""
         session = self._session
-        options = session.options
         core = session.native()
         while True:
-            await asyncio.sleep(options["ping_interval"])
+            await asyncio.sleep(session.options["ping_interval"])
             if not session.is_connected:
                 continue
             with logged("nats: keep-alive failed"):
-                if core.count_ping() > options["max_outstanding_pings"]:
+                if core.count_ping() > session.options["max_outstanding_pings"]:
                     await session.lost(ErrStaleConnection())
                     return
                 core.ping(None, False)

@@ -20,7 +20,7 @@ async def handle_messages(sub: Subscription) -> None:
     """Calls the handler of a subscription for one message after the other, until it ends."""
     core = sub._core
     run = core.run_handler
-    report = sub._conn._session.callbacks.report
+    report = sub._conn._fastnats.callbacks.report
     cb = sub._cb
     assert cb is not None
     try:

@@ -25,14 +25,19 @@ class Handshake:
 
     def __init__(self, session: Session, server: Srv) -> None:
         self._session = session
-        self._options = session.options
         self._core = session.native()
         self._server = server
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        return self._session.options
 
     async def dial(self) -> None:
         """Brings the link to the server up.
 
+        :raises nats.errors.ConnectionClosedError: the client was closed meanwhile.
         :raises nats.errors.SecureConnWantedError: TLS is demanded, which `ws://` hasn't.
+        :raises asyncio.TimeoutError: it took longer than ``connect_timeout``.
         :raises OSError: the server can't be reached.
         """
         server, session = self._server, self._session
@@ -53,6 +58,8 @@ class Handshake:
 
         :raises nats.errors.SecureConnWantedError: TLS is demanded, and the server has none.
         :raises nats.errors.Error: the server refuses, in its own words.
+        :raises asyncio.TimeoutError: an answer took longer than ``connect_timeout``.
+        :raises OSError: the connection has ended, or TLS has failed.
         """
         session, server = self._session, self._server
         # A WebSocket is secure from its first byte on, or not at all.
@@ -183,7 +190,9 @@ class Handshake:
         credentials: dict[str, Any] = {}
         if session.authenticates:
             # `set_server_pool` may have another URL for this server by now.
-            credentials = credentials_for(session.pool.current, options, info, options.signing)
+            credentials = credentials_for(
+                session.pool.current, options, info, session.settings.signing
+            )
         session.pool.attempts.present(credentials)
         return connect_command(options, info, credentials)
 

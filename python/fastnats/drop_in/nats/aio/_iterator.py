@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 
 class MessageIterator:
+    """Hands out messages as they come, until the subscription ends."""
+
     def __init__(self, sub: Subscription) -> None:
         self._sub = sub
         self._core = sub._core

@@ -16,7 +16,7 @@ _MSG_INIT: Any = Msg.__init__
 class MessageClass:
     """Makes received messages objects of ``msg_class``."""
 
-    _session: Session
+    _fastnats: Session
 
     msg_class: type[Msg] = Msg
 
@@ -28,7 +28,7 @@ class MessageClass:
 
     def _choose_message_class(self) -> None:
         """Has received messages made the way that `msg_class` and overrides ask for."""
-        core = self._session.native()
+        core = self._fastnats.native()
         cls = self.msg_class
         if type(self)._build_message is not MessageClass._build_message:
             core.set_message_class(self._rebuild_message, False)

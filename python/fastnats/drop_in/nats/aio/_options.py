@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from numbers import Real
 from typing import Any, NamedTuple, Optional
 
@@ -39,26 +40,10 @@ _KEPT = (
     "ws_connection_headers",
     "skip_subject_validation",
 )
-# Those that it has where they are given.
-_KEPT_IF_GIVEN = ("tls", "tls_hostname", "ignore_auth_error_abort", "allow_plaintext")
 
 
 class ConnectOptions(dict[str, Any]):
-    """What `connect()` was told. Programs read and change the dict, which shows no secrets.
-
-    What nats-py keeps elsewhere is in attributes.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.signing = Signing()
-        self.has_credentials = False
-        """Whether an option holds what proves who the client is."""
-        self.pending_size = 0
-        """Bytes of output that may wait."""
-        self.flush_timeout: Optional[float] = 0
-        """Seconds that a publisher waits for room; `None` for any time."""
-        self.reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None
+    """The dict that nats-py has for what `connect()` was told. It shows no secrets."""
 
     def __repr__(self) -> str:
         shown = {
@@ -67,37 +52,59 @@ class ConnectOptions(dict[str, Any]):
         }
         return repr(shown)
 
-    def take(self, given: Mapping[str, Any]) -> None:
-        """Takes over the arguments of a `connect()`; if one can't be used, none.
 
-        :raises TypeError: an option is of a wrong type.
-        :raises nats.errors.InvalidCallbackTypeError: a callback isn't a coroutine function.
-        :raises nats.errors.InvalidUserCredentialsError: a seed or credentials file is malformed.
-        :raises OSError: a file can't be read.
-        """
-        signing = _signing(given)
-        self.signing = signing
-        self.has_credentials = bool(
-            given["user"]
-            or given["password"]
-            or given["token"]
-            or signing.public_nkey
-            or given["user_credentials"] is not None
-        )
-        self.pending_size = whole(_meant("pending_size", given["pending_size"]))
-        self.flush_timeout = given["flush_timeout"]
-        self.reconnect_to_server_handler = given["reconnect_to_server_handler"]
-        self.update((name, _meant(name, given[name])) for name in _KEPT)
-        self.update((name, given[name]) for name in _KEPT_IF_GIVEN if given[name])
-        if os.environ.get("FASTNATS_ALLOW_PLAINTEXT") == "1":
-            self["allow_plaintext"] = True
-        if given["ws_proxy"] is not None:
-            self["ws_proxy"] = given["ws_proxy"]
+@dataclass
+class ConnectSettings:
+    """What `connect()` was told that isn't in the dict."""
 
-    @property
-    def tries_once(self) -> bool:
-        """Whether `connect()` tries each server once only."""
-        return not self["allow_reconnect"] or self["max_reconnect_attempts"] == 0
+    signing: Signing = field(default_factory=Signing)
+    has_credentials: bool = False
+    """Whether an option holds what proves who the client is."""
+    pending_size: int = 0
+    """Bytes of output that may wait."""
+    flush_timeout: Optional[float] = 0
+    """Seconds that a publisher waits for room; ``None`` for any time."""
+    reconnect_to_server_handler: Optional[ReconnectToServerHandler] = None
+
+
+def settings_of(given: Mapping[str, Any]) -> ConnectSettings:
+    """Returns what the arguments of a `connect()` say, but for the dict.
+
+    :raises nats.errors.InvalidUserCredentialsError: a seed or credentials file is malformed.
+    :raises OSError: a file can't be read.
+    :raises TypeError: what is given for a file is neither its name nor its content.
+    :raises ValueError: the content is given for the name of a file, or ``pending_size`` is no
+        number.
+    """
+    signing = _signing(given)
+    has_credentials = bool(
+        given["user"]
+        or given["password"]
+        or given["token"]
+        or signing.public_nkey
+        or given["user_credentials"] is not None
+    )
+    return ConnectSettings(
+        signing,
+        has_credentials,
+        whole(_meant("pending_size", given["pending_size"])),
+        given["flush_timeout"],
+        given["reconnect_to_server_handler"],
+    )
+
+
+def kept_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns what the arguments of a `connect()` put into the dict."""
+    kept = {name: _meant(name, given[name]) for name in _KEPT}
+    kept.update((name, given[name]) for name in ("tls", "tls_hostname") if given[name])
+    kept.update(
+        (name, True) for name in ("ignore_auth_error_abort", "allow_plaintext") if given[name]
+    )
+    if os.environ.get("FASTNATS_ALLOW_PLAINTEXT") == "1":
+        kept["allow_plaintext"] = True
+    if given["ws_proxy"] is not None:
+        kept["ws_proxy"] = given["ws_proxy"]
+    return kept
 
 
 def check_options(given: Mapping[str, Any]) -> None:

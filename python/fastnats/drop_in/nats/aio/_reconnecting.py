@@ -42,8 +42,8 @@ class Reconnecting:
         """
         session = self._session
         before = session.status
-        session.begin_to_reconnect()
         try:
+            session.begin_to_reconnect()
             session.native().hold()
             cancel(self.task)
             self.task = None
@@ -137,7 +137,7 @@ class Reconnecting:
     async def _dial(self) -> Optional[Handshake]:
         """Reaches a server, the next one or that which the application chooses; `None` if its
         choice has failed."""
-        choose = self._session.options.reconnect_to_server_handler
+        choose = self._session.settings.reconnect_to_server_handler
         if choose is None:
             return await self._session.dial_next()
         return await self._dial_chosen(choose)

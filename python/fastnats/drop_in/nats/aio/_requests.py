@@ -61,7 +61,8 @@ class Requests:
             raise
 
     async def wait_for_room(self, room: asyncio.Future[None]) -> None:
-        """Waits until less is pending."""
+        """Waits until less is pending, and tells `error_cb` if that takes longer than
+        ``flush_timeout``. A callback doesn't wait."""
         session = self._session
         if session.events.is_current_task():
             # A callback. Room may only come with another connection, for which this task has to
@@ -69,7 +70,7 @@ class Requests:
             await asyncio.sleep(0)
             return
         try:
-            await wait_for_future(room, session.options.flush_timeout)
+            await wait_for_future(room, session.settings.flush_timeout)
         except asyncio.TimeoutError:
             await session.callbacks.error_cb(errors.FlushTimeoutError())
 

@@ -1,8 +1,8 @@
 """The connection of a client from one server to the next: who has it, and in which state it is.
 
-Nothing else sets the status. Everything that runs user code or decides between servers is in
-Python and not in Rust: it is rare, and nats-py's exact order of callbacks is easiest to keep in
-its own language.
+No other code of the client sets the status in Python. Everything that runs user code or decides
+between servers is in Python and not in Rust: it is rare, and nats-py's exact order of callbacks is
+easiest to keep in its own language.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from ._events import Events
 from ._handshake import Handshake
 from ._link import DRIVERS, Driver
 from ._loop_end import LoopEnd
-from ._options import ConnectOptions, check_options
+from ._options import ConnectSettings, check_options, kept_options, settings_of
 from ._pool import ServerPool
 from ._reconnecting import Reconnecting
 from ._requests import Requests
@@ -51,11 +51,12 @@ if TYPE_CHECKING:
 
 
 class Session:
-    """Owns the link, the server's INFO and the status; knows the other owners of state."""
+    """Owns the link, the server's INFO and what follows from both, the status above all; knows
+    the other owners of state."""
 
-    def __init__(self, client: Client, options: ConnectOptions) -> None:
+    def __init__(self, client: Client) -> None:
         self.client = client
-        self.options = options
+        self.settings = ConnectSettings()
         self.callbacks = Callbacks()
         self.pool = ServerPool()
         self.subscriptions = Subscriptions()
@@ -74,6 +75,11 @@ class Session:
 
     # What others ask
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """The client's: programs change them, and put another dict in their place."""
+        return self.client.options
+
     def native(self) -> Connection:
         """The native connection, where there has to be one.
 
@@ -86,6 +92,7 @@ class Session:
 
     @property
     def status(self) -> int:
+        """One of the numbers in `_status`."""
         return self.client._core.status
 
     @property
@@ -181,12 +188,13 @@ class Session:
         """Connects, or goes over to another connection, as the arguments say."""
         check_options(given)
         servers = parse_server_option(given["servers"])
+        self.settings = settings = settings_of(given)
         options = self.options
-        options.take(given)
+        options.update(kept_options(given))
         self.pool.servers.extend(servers)
         self.callbacks.assign(given)
         self.requests.set_inbox_prefix(given["inbox_prefix"])
-        self.authenticates = options.has_credentials or self.pool.has_credentials()
+        self.authenticates = settings.has_credentials or self.pool.has_credentials()
         if options["dont_randomize"] is False:
             self.pool.shuffle()
 
@@ -199,8 +207,8 @@ class Session:
                 self.subscriptions.clear()
             self._make_core()
         core = self.native()
-        core.max_pending = options.pending_size
-        core.set_skip_subject_validation(options["skip_subject_validation"])
+        core.max_pending = settings.pending_size
+        core.set_skip_subject_validation(given["skip_subject_validation"])
         self.client._choose_message_class()
         self._is_in_connect = True
         try:
@@ -299,6 +307,8 @@ class Session:
         """Connects to the next server of the pool that can be reached.
 
         :raises nats.errors.NoServersError: all have used up their attempts.
+        :raises nats.errors.ConnectionClosedError: the client was closed meanwhile.
+        :raises Exception: amid `connect()`, what `_first_attempt_failed` raises.
         """
         options = self.options
         time_wait = options["reconnect_time_wait"]
@@ -351,7 +361,8 @@ class Session:
         if is_unreadable_file(error):
             # As malformed credentials: other servers want the same file.
             raise error
-        if self.pool.is_hopeless(once=self.options.tries_once):
+        once = not self.options["allow_reconnect"] or self.options["max_reconnect_attempts"] == 0
+        if self.pool.is_hopeless(once=once):
             self.last_error = final = self.pool.attempts.final_error()
             raise final
 
@@ -422,16 +433,18 @@ class Session:
 
     def _log_connection(self, how: str) -> None:
         server, info = self.pool.current, self.server_info
+        assert server
         connection_log.info(
             "nats: %s to %s, server %s %s, client id %s",
             how,
-            server and address_of(server.uri),
+            address_of(server.uri),
             info.get("server_name") or info.get("server_id"),
             info.get("version"),
             info.get("client_id"),
         )
 
     def log_disconnection(self, reason: str) -> None:
+        """Writes the log's line for a connection that was lost or left."""
         server = self.pool.current
         connection_log.info(
             "nats: disconnected from %s: %s", server and address_of(server.uri), reason

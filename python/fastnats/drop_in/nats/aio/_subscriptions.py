@@ -58,16 +58,20 @@ class Subscriptions:
         return iter(list(self.by_sid.values()))
 
     def new_sid(self) -> int:
+        """Returns an id that no subscription of this client has had."""
         self.last_sid += 1
         return self.last_sid
 
     def add(self, sub: Subscription) -> None:
+        """Has the client know of a subscription."""
         self.by_sid[sub._id] = sub
 
     def remove(self, sub: Subscription) -> None:
+        """Has the client forget it; the server isn't told."""
         self.by_sid.pop(sub._id, None)
 
     def clear(self) -> None:
+        """Has the client forget all of them."""
         self.by_sid.clear()
 
     def send_subscribe(self, core: Connection, sub: Subscription) -> None:
@@ -75,7 +79,7 @@ class Subscriptions:
         core.send_subscribe(sub._subject, sub._queue or "", sub._id, sub._start_count())
 
     def send_unsubscribe(self, core: Connection, sid: int, limit: int = 0) -> None:
-        """Ends that, at once or after so many messages."""
+        """Has the server send no more messages, at once or after so many."""
         if limit <= MOST_MESSAGES:
             core.send_unsubscribe(sid, max(whole(limit), 0))
 
@@ -95,16 +99,16 @@ class Subscriptions:
         """The commands that make the subscriptions known to another server, each with what is
         left of its auto-unsubscribe limit."""
         commands: list[str] = []
-        for sub in self:
+        for sid, sub in list(self.by_sid.items()):
             if sub._draining:
                 continue
             if sub._is_limit_reached():
                 sub._forget_if_handled()
                 continue
             limit = sub._start_count()
-            commands.append(f"SUB {sub._subject} {sub._queue or ''} {sub._id}\r\n")
+            commands.append(f"SUB {sub._subject} {sub._queue or ''} {sid}\r\n")
             if limit > 0:
-                commands.append(f"UNSUB {sub._id} {limit}\r\n")
+                commands.append(f"UNSUB {sid} {limit}\r\n")
         return "".join(commands).encode()
 
     def reconnected(self) -> None:

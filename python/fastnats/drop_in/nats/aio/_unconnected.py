@@ -7,7 +7,7 @@ from typing import Any, NoReturn, Optional
 from nats import errors
 from nats._core import check_publish_subject
 
-DISCONNECTED = 0
+from ._status import CLOSED, DISCONNECTED
 
 
 class Unconnected:
@@ -28,7 +28,7 @@ class Unconnected:
             check_publish_subject(subject or "")
             if reply:
                 check_publish_subject(reply)
-        if self.status == 2:
+        if self.status == CLOSED:
             raise self.closed_error()
         len(payload)
         raise errors.OutboundBufferLimitError(
@@ -73,5 +73,5 @@ class UnconnectedSubscription:
         if name.startswith("__"):
             raise AttributeError(name)
         # Everything else needs a connection.
-        self._client._session.native()
+        self._client._fastnats.native()
         raise errors.BadSubscriptionError

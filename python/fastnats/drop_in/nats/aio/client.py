@@ -9,7 +9,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
-import nats.errors
+# For annotations, which programs resolve at run time.
+import nats.errors  # pyright: ignore[reportUnusedImport]
+from nats import errors
 from nats._compat import AssignableCallbacks
 from nats._core import (
     Connection,
@@ -109,11 +111,11 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         return f"<nats client v{__version__}>"
 
     def __init__(self) -> None:
-        # Not the session's, though it makes it: each publish would have to ask for it.
+        # Made by the session, and kept here: publishing finds it by one look.
         self._core: Union[Connection, Unconnected] = Unconnected()
-        self.options = ConnectOptions()
-        self._session = Session(self, self.options)
-        self._requests = self._session.requests
+        self.options: dict[str, Any] = ConnectOptions()
+        # Not `_session`, which is what subclasses may have of their own.
+        self._fastnats = Session(self)
 
     async def connect(
         self,
@@ -197,8 +199,6 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         :param pending_size: bytes of output that may wait: while connected, publishers wait
             above it; while disconnected, they fail.
         :param flush_timeout: seconds a publisher waits for room before ``error_cb`` is told.
-        :param ws_connection_headers: HTTP headers of the request for a WebSocket, a list of values
-            by each name.
         :param reconnect_to_server_handler: chooses the server of each reconnect attempt.
         :param skip_subject_validation: don't check subjects; a caller can then inject
             protocol lines.
@@ -221,15 +221,15 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         :raises TypeError: an option is of a wrong type.
         :raises nats.errors.Error: a URL or option that can't be used.
         """
-        await self._session.connect(locals())
+        await self._fastnats.connect(locals())
 
     async def force_reconnect(self) -> None:
         """Leaves the current server and connects anew; does nothing while not connected."""
-        await self._session.reconnecting.force()
+        await self._fastnats.reconnecting.force()
 
     async def close(self) -> None:
         """Closes the connection and the client; it doesn't reconnect any more."""
-        await self._session.closing.close()
+        await self._fastnats.closing.close()
 
     async def drain(self) -> None:
         """Ends all subscriptions, has every message received handled, then closes.
@@ -244,7 +244,7 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         :raises nats.errors.ConnectionClosedError: the client is closed.
         :raises nats.errors.ConnectionReconnectingError: it isn't connected right now.
         """
-        await self._session.closing.drain()
+        await self._fastnats.closing.drain()
 
     async def publish(
         self,
@@ -272,7 +272,7 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         """
         room = self._core.publish(subject, payload, reply, headers)
         if room is not None:
-            await self._requests.wait_for_room(room)
+            await self._fastnats.requests.wait_for_room(room)
 
     async def request(
         self,
@@ -291,11 +291,11 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         :raises nats.errors.NoRespondersError: nobody is subscribed to the subject.
         :raises nats.errors.TimeoutError: no answer in time.
         """
-        requests = self._requests
+        requests = self._fastnats.requests
         if old_style or not requests.reply_prefix or not self._publishes_natively():
             return await requests.request(subject, payload, timeout, old_style, headers)
         # Not in a coroutine of `Requests`: a request would take a fifth more instructions.
-        core = self._session.native()
+        core = self._fastnats.native()
         future, token, room = core.request(subject, payload, headers, timeout)
         try:
             if room is not None:
@@ -310,14 +310,14 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
 
     def new_inbox(self) -> str:
         """Returns a subject that nobody else uses, for replies."""
-        return self._requests.new_inbox()
+        return self._fastnats.requests.new_inbox()
 
     def _publishes_natively(self) -> bool:
         """Whether no application has put its own `publish` in the place of ours."""
         return getattr(self.publish, "__func__", None) is _NATIVE_PUBLISH
 
     def _requests_natively(self) -> bool:
-        """The same of `request`."""
+        """Whether no application has put its own `request` in the place of ours."""
         return getattr(self.request, "__func__", None) is _NATIVE_REQUEST
 
     async def subscribe(
@@ -347,18 +347,18 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         """
         if self.options.get("skip_subject_validation"):
             if not subject:
-                raise nats.errors.BadSubjectError('""')
+                raise errors.BadSubjectError('""')
         else:
             check_subscribe_subject(subject or "")
             check_queue(queue or "")
         if self.is_closed:
             raise self._core.closed_error()
         if self.is_draining:
-            raise nats.errors.ConnectionDrainingError
-        core = self._session.native()
+            raise errors.ConnectionDrainingError
+        core = self._fastnats.native()
         core.check_loop()
         self._choose_message_class()
-        subscriptions = self._session.subscriptions
+        subscriptions = self._fastnats.subscriptions
         sub = Subscription(
             self,
             subscriptions.new_sid(),
@@ -385,9 +385,9 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         self._check_round_trip(timeout)
         start = time.perf_counter()
         try:
-            await self._session.events.round_trip(timeout)
+            await self._fastnats.events.round_trip(timeout)
         except asyncio.TimeoutError:
-            raise nats.errors.TimeoutError from None
+            raise errors.TimeoutError from None
         return time.perf_counter() - start
 
     async def flush(self, timeout: int = DEFAULT_FLUSH_TIMEOUT) -> None:
@@ -400,19 +400,19 @@ class Client(ClientProperties, MessageClass, AssignableCallbacks, ClientPrivates
         :raises nats.errors.BadTimeoutError: the timeout isn't positive.
         """
         self._check_round_trip(timeout)
-        if not self.is_connected or not self._session.events.is_reading():
+        if not self.is_connected or not self._fastnats.events.is_reading():
             return
         try:
-            await self._session.events.round_trip(timeout)
+            await self._fastnats.events.round_trip(timeout)
         except asyncio.TimeoutError:
-            raise nats.errors.FlushTimeoutError from None
+            raise errors.FlushTimeoutError from None
 
     def _check_round_trip(self, timeout: float) -> None:
         if timeout <= 0:
-            raise nats.errors.BadTimeoutError
+            raise errors.BadTimeoutError
         if self.is_closed:
             raise self._core.closed_error()
-        self._session.native().check_loop()
+        self._fastnats.native().check_loop()
 
     def _websocket_transport(self) -> type[WebSocketTransport]:
         """What an application may have assigned to this module."""

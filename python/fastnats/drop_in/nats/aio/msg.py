@@ -162,7 +162,7 @@ class Msg(Message):
         """Publishes a final acknowledgement that the core has left to us, or waits until there
         is room for what it has sent."""
         if sent is not None:
-            await self._client._requests.wait_for_room(sent)
+            await self._client._fastnats.requests.wait_for_room(sent)
             return
         self._check_reply()
         await self._client.publish(self.reply, *payload)

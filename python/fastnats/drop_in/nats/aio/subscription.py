@@ -7,7 +7,9 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, cast
 
-import nats.errors
+# For annotations, which programs resolve at run time.
+import nats.errors  # pyright: ignore[reportUnusedImport]
+from nats import errors
 from nats._compat import CallableInt, CallableStr
 from nats._core import SubscriptionCore
 from nats.aio.msg import Msg
@@ -71,7 +73,7 @@ class Subscription(SubscriptionPrivates):
         self._cb = cb
         self._future = future
         self._closed = False
-        self._is_request_mux = conn._requests.is_reply_handler(cb)
+        self._is_request_mux = conn._fastnats.requests.is_reply_handler(cb)
         limits = whole(pending_msgs_limit), whole(pending_bytes_limit)
         if isinstance(conn._core, Unconnected):
             self._core = cast("SubscriptionCore", UnconnectedSubscription(conn, *limits))
@@ -107,7 +109,7 @@ class Subscription(SubscriptionPrivates):
         :raises nats.errors.Error: the subscription has a callback or a future.
         """
         if not self._message_iterator:
-            raise nats.errors.Error(
+            raise errors.Error(
                 "cannot iterate over messages with a non iteration subscription type"
             )
         return self._message_iterator
@@ -138,7 +140,7 @@ class Subscription(SubscriptionPrivates):
         """
         self._check_open()
         if self._cb:
-            raise nats.errors.Error("nats: next_msg cannot be used in async subscriptions")
+            raise errors.Error("nats: next_msg cannot be used in async subscriptions")
         msg: Msg | None = self._core.pop()
         if msg is None:
             return await self._wait_for_next_msg(timeout)
@@ -154,7 +156,7 @@ class Subscription(SubscriptionPrivates):
                 await self._ready(remaining)
             except asyncio.TimeoutError:
                 self._check_open()
-                raise nats.errors.TimeoutError from None
+                raise errors.TimeoutError from None
             msg: Msg | None = core.pop()
             if msg is not None:
                 return msg
@@ -180,11 +182,11 @@ class Subscription(SubscriptionPrivates):
 
     async def _wait_in_vain(self, timeout: float) -> NoReturn:
         """Unsubscribed: nothing will come, but the caller has asked for that long."""
-        core = self._conn._session.native()
+        core = self._conn._fastnats.native()
         future, token = core.open_wait("", timeout)
         try:
             await future
-            raise nats.errors.TimeoutError
+            raise errors.TimeoutError
         finally:
             core.forget_request(token)
 
@@ -200,7 +202,7 @@ class Subscription(SubscriptionPrivates):
     def _start(self) -> None:
         if self._cb:
             if not _is_coroutine_function(self._cb):
-                raise nats.errors.Error("nats: must use coroutine for subscriptions")
+                raise errors.Error("nats: must use coroutine for subscriptions")
             if not self._is_request_mux:
                 loop = asyncio.get_running_loop()
                 self._wait_for_msgs_task = loop.create_task(handle_messages(self))
@@ -222,14 +224,14 @@ class Subscription(SubscriptionPrivates):
         if self._conn.is_closed:
             raise self._conn._core.closed_error()
         if self._conn.is_draining:
-            raise nats.errors.ConnectionDrainingError
+            raise errors.ConnectionDrainingError
         if self._closed:
-            raise nats.errors.BadSubscriptionError
-        self._conn._session.native().check_loop()
+            raise errors.BadSubscriptionError
+        self._conn._fastnats.native().check_loop()
         await self._drain()
 
     async def _drain(self) -> None:
-        session = self._conn._session
+        session = self._conn._fastnats
         # From now on another connection doesn't subscribe again.
         self._draining = True
         if not self._core.stopped:
@@ -242,11 +244,11 @@ class Subscription(SubscriptionPrivates):
             try:
                 # The server has sent all messages of this subscription before it answers.
                 await self._conn.flush()
-            except nats.errors.FlushTimeoutError:
+            except errors.FlushTimeoutError:
                 # Nor does a connection that is gone bring another one.
                 if session.link is link:
                     raise
-            except nats.errors.ConnectionClosedError:
+            except errors.ConnectionClosedError:
                 # What has come is all.
                 pass
             flushed = True
@@ -274,7 +276,7 @@ class Subscription(SubscriptionPrivates):
     async def _end_when_flushed(self) -> None:
         try:
             await self._conn.flush()
-        except nats.errors.Error:
+        except errors.Error:
             pass
         await self._end_when_handled()
 
@@ -286,7 +288,7 @@ class Subscription(SubscriptionPrivates):
 
     def _end(self) -> None:
         self._stop_processing()
-        self._conn._session.subscriptions.remove(self)
+        self._conn._fastnats.subscriptions.remove(self)
         self._core.detach()
 
     def _leave_consumer(self) -> None:
@@ -310,10 +312,10 @@ class Subscription(SubscriptionPrivates):
         if self._conn.is_closed:
             raise self._conn._core.closed_error()
         if self._conn.is_draining:
-            raise nats.errors.ConnectionDrainingError
+            raise errors.ConnectionDrainingError
         if self._closed:
-            raise nats.errors.BadSubscriptionError
-        self._conn._session.native().check_loop()
+            raise errors.BadSubscriptionError
+        self._conn._fastnats.native().check_loop()
         self._core.max_msgs = message_limit(limit)
         if limit == 0 or (self._core.received >= limit and self._core.pending_msgs == 0):
             self._closed = True
@@ -322,7 +324,7 @@ class Subscription(SubscriptionPrivates):
                 self._observer.remove() if limit == 0 else self._observer.retire()
         if not self._conn.is_reconnecting:
             limit = max(limit - (self._counted_from or 0), 0)
-            session = self._conn._session
+            session = self._conn._fastnats
             session.subscriptions.send_unsubscribe(session.native(), self._id, limit)
 
     def _stop_processing(self) -> None:
@@ -359,7 +361,7 @@ class Subscription(SubscriptionPrivates):
     def _complete(self) -> None:
         """The last message up to the auto-unsubscribe limit has come."""
         if self._is_count_uncertain:
-            self._conn._session.native().send_unsubscribe(self._id, 0)
+            self._conn._fastnats.native().send_unsubscribe(self._id, 0)
         self._forget_if_handled()
 
     def _forget_if_handled(self) -> None:
@@ -373,7 +375,7 @@ class Subscription(SubscriptionPrivates):
             self._forget()
 
     def _forget(self) -> None:
-        self._conn._session.subscriptions.remove(self)
+        self._conn._fastnats.subscriptions.remove(self)
         if self._observer is not None:
             self._observer.retire()
 

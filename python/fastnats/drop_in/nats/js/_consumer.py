@@ -70,7 +70,7 @@ def remove_consumer(js: JetStreamContext, stream: str, name: str) -> None:
     """Asks the server to remove a consumer, and doesn't wait for the answer."""
     try:
         operation = consumer_operation("CONSUMER.DELETE", stream, name)
-        room = js._nc._session.native().publish(f"{js._prefix}.{operation}", b"", "", None)
+        room = js._nc._fastnats.native().publish(f"{js._prefix}.{operation}", b"", "", None)
     except errors.Error:
         # Without a connection, the server removes it after its `inactive_threshold`.
         return
@@ -120,10 +120,10 @@ class SubscriptionConsumer:
             # Until then the client has to know of it, to remove the consumer when it closes.
             # Another connection doesn't subscribe again.
             self._sub._draining = True
-            self._sub._conn._session.subscriptions.add(self._sub)
+            self._sub._conn._fastnats.subscriptions.add(self._sub)
 
     def _forget(self, _: asyncio.Task[None]) -> None:
-        self._sub._conn._session.subscriptions.remove(self._sub)
+        self._sub._conn._fastnats.subscriptions.remove(self._sub)
 
     async def _remove_when_acknowledged(self) -> None:
         core = self._sub._core

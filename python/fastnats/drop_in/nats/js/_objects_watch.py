@@ -87,7 +87,7 @@ class ObjectWatcher(Watcher):
             try:
                 info = api.ObjectInfo.from_response(json.loads(msg.data))
             except Exception as error:
-                await self._sub._conn._session.callbacks.report(error)
+                await self._sub._conn._fastnats.callbacks.report(error)
                 continue
             if not (self._ignore_deletes and info.deleted):
                 return info

@@ -80,7 +80,7 @@ class Publisher(JetStreamManager):
         if stream is not None or msg_ttl is not None:
             headers = _expecting(headers, stream, msg_ttl)
         nc = self._nc
-        core = nc._requests.direct_core()
+        core = nc._fastnats.requests.direct_core()
         if core is None:
             try:
                 msg = await nc.request(subject, payload, timeout=timeout, headers=headers)
@@ -91,7 +91,7 @@ class Publisher(JetStreamManager):
                 raise _about(error, subject) from None
         future, token, room = core.request_ack(subject, payload, headers, timeout)
         try:
-            ack: api.PubAck = await nc._requests.answer(core, future, token, room)
+            ack: api.PubAck = await nc._fastnats.requests.answer(core, future, token, room)
         except (Error, TimeoutError) as error:
             _about(error, subject)
             raise
@@ -126,7 +126,7 @@ class Publisher(JetStreamManager):
         if stream is not None or msg_ttl is not None:
             headers = _expecting(headers, stream, msg_ttl)
         nc = self._nc
-        core = nc._requests.direct_core()
+        core = nc._fastnats.requests.direct_core()
         if core is None:
             return await self._publish_async_openly(subject, payload, wait_stall, headers)
         window = self._window
@@ -143,7 +143,7 @@ class Publisher(JetStreamManager):
             self._fail_overdue(core, 0)
         future, room = sent
         if room is not None:
-            await nc._requests.wait_for_room(room)
+            await nc._fastnats.requests.wait_for_room(room)
         return future
 
     def _fail_overdue(self, core: Connection, newest: int) -> None:
@@ -170,8 +170,8 @@ class Publisher(JetStreamManager):
         """Publishes through the client's methods: an application has replaced them, or there is
         no inbox for replies yet."""
         nc = self._nc
-        await nc._requests.open_inbox()
-        core = nc._session.native()
+        await nc._fastnats.requests.open_inbox()
+        core = nc._fastnats.native()
         window = self._window
         granted = window.is_full()
         if granted:

@@ -171,7 +171,7 @@ class PushState(SubscriptionConsumer):
     async def _report(self, error: Exception) -> None:
         self._is_reported = True
         if not self._sub._closed:
-            await self._conn._session.callbacks.report(error)
+            await self._conn._fastnats.callbacks.report(error)
 
     async def process_notice(self, report: Optional[tuple[int, int, Optional[int]]]) -> None:
         """Reacts to deliveries that the core has found missing.
@@ -183,7 +183,7 @@ class PushState(SubscriptionConsumer):
             await self._restart()
             return
         stream_seq, consumer_seq, last_consumer_seq = report
-        await self._conn._session.callbacks.report(
+        await self._conn._fastnats.callbacks.report(
             ConsumerSequenceMismatchError(
                 stream_resume_sequence=stream_seq,
                 consumer_sequence=consumer_seq,
@@ -213,7 +213,7 @@ class PushState(SubscriptionConsumer):
 
         :param sseq: stream sequence that the new consumer starts with.
         """
-        session, sub = self._conn._session, self._sub
+        session, sub = self._conn._fastnats, self._sub
         session.subscriptions.move(session.native(), sub, self._conn.new_inbox())
         self.remove()
 
@@ -242,7 +242,7 @@ class PushState(SubscriptionConsumer):
                     return
                 if repr(error) != reported or pause >= max_pause:
                     reported = repr(error)
-                    await self._conn._session.callbacks.report(error)
+                    await self._conn._fastnats.callbacks.report(error)
             await asyncio.sleep(min(pause, max_pause))
             if not self._conn.is_connected:
                 # The next connection starts over.

@@ -329,7 +329,7 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         durable = durable or wanted.durable_name
         name = durable or wanted.name
         config = wanted.evolve(
-            durable_name=durable, name=name or self._nc._requests.nuid.next().decode()
+            durable_name=durable, name=name or self._nc._fastnats.requests.nuid.next().decode()
         )
         if not config.filter_subjects:
             config.filter_subject = config.filter_subject or subject
@@ -381,8 +381,8 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         if not stream:
             raise ValueError("nats: stream name is required")
         if inbox_prefix is None:
-            inbox_prefix = bytes(self._nc._requests.inbox_prefix) + b"."
-        inbox = inbox_prefix + bytes(self._nc._requests.nuid.next())
+            inbox_prefix = bytes(self._nc._fastnats.requests.inbox_prefix) + b"."
+        inbox = inbox_prefix + bytes(self._nc._fastnats.requests.nuid.next())
         sub = await self._nc.subscribe(
             f"{inbox.decode()}.*",
             pending_msgs_limit=pending_msgs_limit,

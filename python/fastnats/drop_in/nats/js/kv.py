@@ -125,7 +125,7 @@ class KeyValue:
 
     async def _get(self, key: str, revision: Optional[int] = None) -> KeyValue.Entry:
         subject = f"{self._pre}{key}"
-        if not revision and self._js._nc._requests.direct_core() is not None:
+        if not revision and self._js._nc._fastnats.requests.direct_core() is not None:
             found = await self._get_latest(key, subject)
             if isinstance(found, KeyValue.Entry):
                 return found
@@ -149,13 +149,15 @@ class KeyValue:
         """Returns the entry, made by the core; the server's answer where it isn't a plain value."""
         js = self._js
         nc = js._nc
-        core = nc._session.native()
+        core = nc._fastnats.native()
         shape = EntryShape(KeyValue.Entry, self._name, key, subject)
         operation, payload = last_message_request(self._stream, subject, self._direct)
         request = f"{js._prefix}.{operation}"
         future, token, room = core.request_entry(shape, request, payload, js._timeout)
         try:
-            found: KeyValue.Entry | Msg = await nc._requests.answer(core, future, token, room)
+            found: KeyValue.Entry | Msg = await nc._fastnats.requests.answer(
+                core, future, token, room
+            )
         except TimeoutError as error:
             with_details(error, f"no answer to {request}")
             raise

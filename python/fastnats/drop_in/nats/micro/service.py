@@ -247,7 +247,7 @@ class Service(EndpointParent, AsyncContextManager["Service"]):
             self._subscriptions = {}
             self._stopped.set()
             if not in_time:
-                await self._client._session.callbacks.report(errors.DrainTimeoutError())
+                await self._client._fastnats.callbacks.report(errors.DrainTimeoutError())
         finally:
             self._stopping = None
 
