@@ -8,6 +8,7 @@ import datetime
 from typing import Any
 
 import pytest
+from nats import errors
 from nats.embedded import Cluster, Server
 from nats.js import api
 from nats.js import errors as js_errors
@@ -215,6 +216,26 @@ async def test_workers_of_a_queue_in_a_cluster(connect: Connect) -> None:
         js = (await connect(cluster)).jetstream()
         await js.add_stream(name="S", subjects=["s.>"], num_replicas=3)
         await share(connect, cluster, js)
+
+
+async def test_a_question_that_nobody_answers(js_server: Server, connect: Connect) -> None:
+    """As in a cluster in which the consumer has no leader yet: it is asked again."""
+    js = await begin(connect)
+    request = js._nc.request
+    asked: list[float] = []
+
+    async def deaf(subject: str, *args: Any, timeout: float, **options: Any) -> Any:
+        if ".CONSUMER.INFO." in subject:
+            asked.append(timeout)
+            if len(asked) == 1:
+                raise errors.TimeoutError
+        return await request(subject, *args, timeout=timeout, **options)
+
+    js._nc.request = deaf
+    sub = await js.subscribe("s.a", queue="q")
+    assert len(asked) == 2
+    await js.publish("s.a", b"x")
+    assert (await sub.next_msg(5)).data == b"x"
 
 
 async def test_pull_workers(js_server: Server, connect: Connect) -> None:

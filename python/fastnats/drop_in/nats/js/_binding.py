@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Optional
 
 from nats._texts import with_details
+from nats.errors import TimeoutError
 from nats.js import api
 from nats.js.errors import APIError, Error, NotFoundError
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 _TAKEN = (CONSUMER_NAME_EXISTS, CONSUMER_EXISTS)
 # Seconds between looks for a consumer whose name is taken and which isn't there yet.
 _PAUSE = 0.05
+# Seconds until a question that nobody answers is asked again, at first; then twice as many.
+_FIRST_PATIENCE = 1.0
 
 # Fields in which a consumer that exists has to fit what a caller asks for, as in nats.go.
 _BINDING_FIELDS = (
@@ -56,7 +59,7 @@ async def find_or_create(
     :raises nats.js.errors.APIError: as :meth:`JetStreamManager.add_consumer`.
     """
     try:
-        return await jsm.consumer_info(stream, name), True
+        return await _look_for(jsm, stream, name), True
     except NotFoundError:
         pass
     try:
@@ -68,11 +71,27 @@ async def find_or_create(
     deadline = asyncio.get_running_loop().time() + jsm._timeout
     while True:
         try:
-            return await jsm.consumer_info(stream, name), True
+            return await _look_for(jsm, stream, name), True
         except NotFoundError:
             if asyncio.get_running_loop().time() >= deadline:
                 raise
         await asyncio.sleep(_PAUSE)
+
+
+async def _look_for(jsm: JetStreamManager, stream: str, name: str) -> api.ConsumerInfo:
+    """Asks for a consumer, again and again within the context's time: in a cluster nobody answers
+    while one that is being created has no leader."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + jsm._timeout
+    patience = _FIRST_PATIENCE
+    while True:
+        remaining = deadline - loop.time()
+        try:
+            return await jsm.consumer_info(stream, name, min(patience, remaining))
+        except TimeoutError:
+            if patience >= remaining:
+                raise
+        patience *= 2
 
 
 def check_binding(info: api.ConsumerInfo, subject: str, wanted: api.ConsumerConfig) -> None:

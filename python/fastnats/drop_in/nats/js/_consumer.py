@@ -10,6 +10,7 @@ from nats import errors
 from nats.js import api
 
 from ._api_requests import consumer_operation
+from ._error_codes import JETSTREAM_UNAVAILABLE
 from .errors import ServerError, ServiceUnavailableError
 
 if TYPE_CHECKING:
@@ -23,14 +24,6 @@ _FIRST_PAUSE = 0.02
 _MAX_PAUSE = 0.25
 # Seconds after which an acknowledgement is too late, unless the consumer has its own limit.
 _ACK_WAIT = 30.0
-
-# Errors after which the same question may be answered.
-_PASSING = (
-    errors.TimeoutError,
-    errors.ConnectionReconnectingError,
-    ServerError,
-    ServiceUnavailableError,
-)
 
 
 def acknowledges_itself(config: api.ConsumerConfig) -> bool:
@@ -135,13 +128,12 @@ class SubscriptionConsumer:
         while self._ephemeral is not None:
             try:
                 info = await self._js._jsm.consumer_info(self._stream, self._ephemeral)
-            except _PASSING:
-                # The client is reconnecting, or the consumer has no leader.
+            except errors.Error as error:
+                if not _may_be_answered(error):
+                    # The consumer is gone, or the permissions don't allow the question: then the
+                    # server removes it after a while.
+                    return
                 is_acknowledged = False
-            except errors.Error:
-                # The consumer is gone, or the permissions don't allow the question: then the
-                # server removes it after a while.
-                return
             else:
                 if not is_limit_known:
                     is_limit_known = True
@@ -172,3 +164,11 @@ class SubscriptionConsumer:
         :param violation: what it has refused.
         :param error: makes the exception.
         """
+
+
+def _may_be_answered(error: errors.Error) -> bool:
+    """Whether the same question may have an answer later: the client is reconnecting, or there is
+    no leader at the moment."""
+    if isinstance(error, ServiceUnavailableError):
+        return error.err_code == JETSTREAM_UNAVAILABLE
+    return isinstance(error, (errors.TimeoutError, errors.ConnectionReconnectingError, ServerError))
