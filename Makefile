@@ -183,10 +183,11 @@ asan: $(VENV)/.stamp ## Run tests against the extension built with AddressSaniti
 		$(BIN)/python -m pytest -q --timeout 240 \
 		$(ASAN_TESTS:%=tests/%.py)
 
-# Not what takes an installed package, nor what compares two or waits for long.
-COVERAGE_TESTS ?= $(filter-out %/chaos/ %/install/ %/parity/ %/rules/,$(wildcard tests/*/))
+# Not what takes an installed package, compares two, measures memory, or interrupts the measuring.
+COVERAGE_TESTS ?= $(filter-out %/chaos/ %/install/ %/memory/ %/parity/ %/processes/ %/rules/, \
+	$(wildcard tests/*/))
 coverage: $(COVERAGE)/.stamp peer ## Which lines of Rust and Python the tests run: COVERAGE_TESTS=tests/js
-	.ci/coverage $(COVERAGE) -n 2 --timeout 600 $(COVERAGE_TESTS)
+	.ci/coverage $(COVERAGE) -n 3 --dist worksteal --timeout 600 $(COVERAGE_TESTS)
 
 loom: ## Check the doorbell and the queues in every interleaving of the two threads
 	RUSTFLAGS="--cfg fastnats_loom" cargo test --locked --quiet --release \
