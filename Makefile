@@ -187,7 +187,9 @@ asan: $(VENV)/.stamp ## Run tests against the extension built with AddressSaniti
 COVERAGE_TESTS ?= $(filter-out %/chaos/ %/install/ %/memory/ %/parity/ %/processes/ %/rules/, \
 	$(wildcard tests/*/))
 coverage: $(COVERAGE)/.stamp peer ## Which lines of Rust and Python the tests run: COVERAGE_TESTS=tests/js
-	.ci/coverage $(COVERAGE) -n 3 --dist worksteal --timeout 600 $(COVERAGE_TESTS)
+	.ci/coverage $(COVERAGE) -n 3 --dist worksteal --timeout 600 $(COVERAGE_TESTS) \
+		--deselect tests/package/test_package.py::test_version \
+		--deselect tests/auth/test_secrets.py::test_the_command_line
 
 loom: ## Check the doorbell and the queues in every interleaving of the two threads
 	RUSTFLAGS="--cfg fastnats_loom" cargo test --locked --quiet --release \
