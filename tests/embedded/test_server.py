@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
+import inspect
 import signal
 import socket
 import subprocess
 import sys
+import typing
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +18,13 @@ import pytest
 from nats import embedded
 from nats.embedded import EmbeddedError, Server, ServerNotFoundError, ServerStartError
 from support.embedded_probe import Raw, info, is_alive, is_refused, stream
+
+
+@pytest.mark.parametrize("kind", [Server, embedded.Cluster])
+def test_annotations_can_be_resolved(kind: type[Server | embedded.Cluster]) -> None:
+    methods = [method for _, method in inspect.getmembers(kind, inspect.isfunction)]
+    assert all(typing.get_type_hints(method) is not None for method in methods)
+    assert type(kind) is type, "a program may combine it with a metaclass of its own"
 
 
 def test_starts_and_stops() -> None:

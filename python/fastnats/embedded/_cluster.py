@@ -8,7 +8,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ._errors import EmbeddedError, ServerStartError
@@ -17,8 +17,7 @@ from ._server import Server
 from ._startable import Startable
 from ._threads import run_blocking
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+_Cluster = TypeVar("_Cluster", bound="Cluster")
 
 _HOST = "127.0.0.1"
 _POLL_INTERVAL = 0.02
@@ -88,7 +87,7 @@ class Cluster(Startable):
             raise EmbeddedError("the cluster was not started")
         return self._servers[0].url
 
-    def start(self) -> Self:
+    def start(self: _Cluster) -> _Cluster:
         """Starts all servers and waits until they form a cluster. A started one is left alone.
 
         :raises ServerNotFoundError: no nats-server program is installed.

@@ -12,7 +12,7 @@ import time
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TypeVar, cast
 
 from ._binary import find_server
 from ._config import Config
@@ -22,8 +22,7 @@ from ._process import ServerProcess
 from ._startable import Startable
 from ._threads import run_blocking
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+_Server = TypeVar("_Server", bound="Server")
 
 _POLL_INTERVAL = 0.005
 
@@ -159,7 +158,7 @@ class Server(Startable):
         except FileNotFoundError:
             return self._last_log
 
-    def start(self) -> Self:
+    def start(self: _Server) -> _Server:
         """Starts the server and waits until it accepts clients. A running server is left alone.
 
         :raises ServerNotFoundError: no nats-server program is installed.

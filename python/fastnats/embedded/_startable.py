@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 from ._threads import run_blocking
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
+# Not `Self`, which programs that resolve annotations at run time don't find before Python 3.11.
+_Startable = TypeVar("_Startable", bound="Startable")
 
 
-class Startable(ABC):
+class Startable:
     """What a server and a cluster have in common."""
 
-    @abstractmethod
-    def start(self) -> Self:
+    def start(self: _Startable) -> _Startable:
         """Starts it; one that is started is left alone."""
+        raise NotImplementedError
 
-    @abstractmethod
     def stop(self, timeout: float = 10.0) -> None:
         """Stops it, within ``timeout`` seconds."""
+        raise NotImplementedError
 
-    async def astart(self) -> Self:
+    async def astart(self: _Startable) -> _Startable:
         """``start`` without blocking the event loop; stops again when cancelled."""
         return await run_blocking(self.start, undo=self.stop)
 
@@ -34,7 +33,7 @@ class Startable(ABC):
         """
         await run_blocking(lambda: self.stop(timeout))
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Startable) -> _Startable:
         return self.start()
 
     def __exit__(
@@ -45,7 +44,7 @@ class Startable(ABC):
     ) -> None:
         self.stop()
 
-    async def __aenter__(self) -> Self:
+    async def __aenter__(self: _Startable) -> _Startable:
         return await self.astart()
 
     async def __aexit__(
