@@ -200,3 +200,9 @@ def test_defaults() -> None:
     assert stats.to_dict()["last_error"] == ""
     assert ServiceInfo("a", "ID", "1.0.0").endpoints == []
     assert ServiceStats("ID", "a", "1.0.0", datetime(2024, 1, 1)).endpoints == []
+
+
+@pytest.mark.parametrize("cls", [ServiceInfo, ServiceStats])
+def test_metadata_are_read_last(cls: Any) -> None:
+    with pytest.raises(KeyError, match="endpoints"):
+        cls.from_dict({"id": "ID", "name": "a", "version": "1", "started": "2024-01-01T00:00:00Z"})

@@ -194,9 +194,10 @@ class ServiceStats(ServiceIdentity):
         :raises ValueError: the time isn't well formed.
         """
         return cls(
-            **_required(data, *_IDENTITY, "metadata"),
+            **_required(data, *_IDENTITY),
             started=_parse_time(data["started"]),
             endpoints=[EndpointStats.from_dict(endpoint) for endpoint in data["endpoints"]],
+            **_required(data, "metadata"),
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -242,9 +243,10 @@ class ServiceInfo:
         :raises KeyError: something is missing that isn't optional.
         """
         return cls(
-            **_required(data, *_IDENTITY, "metadata"),
+            **_required(data, *_IDENTITY),
             description=data.get("description"),
             endpoints=[EndpointInfo.from_dict(endpoint) for endpoint in data["endpoints"]],
+            **_required(data, "metadata"),
             type=data.get("type", INFO_RESPONSE_TYPE),
         )
 
