@@ -11,6 +11,7 @@ from nats import errors as core_errors
 from nats.embedded import Server
 from nats.js import errors
 from nats.js.kv import KV_DEL, KV_PURGE, KeyValue
+from nats.js.object_store import ObjectStore
 from support.connecting import Connect
 from support.kv_watchers import begin, seen, silent
 from support.waiting import eventually, within
@@ -19,6 +20,12 @@ pytestmark = pytest.mark.usefixtures("driver")
 
 
 # Entries
+
+
+def test_marks_of_the_end_are_each_classs_own() -> None:
+    watchers = (KeyValue.KeyWatcher, ObjectStore.ObjectWatcher)
+    marks = [vars(watcher)["STOP_ITER"] for watcher in watchers]
+    assert marks[0] is not marks[1]
 
 
 async def test_values_then_none_then_updates(js_server: Server, connect: Connect) -> None:

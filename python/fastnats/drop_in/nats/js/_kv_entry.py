@@ -7,6 +7,8 @@ from typing import Optional
 
 from nats.js import api
 
+# The classes say where applications find them before `dataclass` runs: texts of TypeErrors say it.
+
 
 @dataclass
 class Entry:
@@ -16,6 +18,9 @@ class Entry:
     number of updates behind it, ``created`` its time in UTC, and ``operation`` ``DEL`` or
     ``PURGE`` for a marker.
     """
+
+    __module__ = "nats.js.kv"
+    __qualname__ = "KeyValue.Entry"
 
     bucket: str
     key: str
@@ -29,6 +34,9 @@ class Entry:
 @dataclass(frozen=True)
 class BucketStatus:
     """State and configuration of a bucket."""
+
+    __module__ = "nats.js.kv"
+    __qualname__ = "KeyValue.BucketStatus"
 
     stream_info: api.StreamInfo
     bucket: str
@@ -52,10 +60,3 @@ class BucketStatus:
     def marker_ttl(self) -> Optional[float]:
         """Seconds that the server's markers are kept; ``None`` if it leaves none."""
         return self.stream_info.config.subject_delete_marker_ttl
-
-
-# Applications find them there, and so do pickles.
-for _class in (Entry, BucketStatus):
-    _class.__module__ = "nats.js.kv"
-    _class.__qualname__ = f"KeyValue.{_class.__name__}"
-del _class

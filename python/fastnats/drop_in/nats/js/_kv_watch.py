@@ -11,7 +11,7 @@ import nats
 from nats.errors import TimeoutError
 
 from ._initial import InitialDelivery
-from ._watch import Watcher
+from ._watch import StopIterSentinel, Watcher
 
 if TYPE_CHECKING:
     import nats.js.client
@@ -25,6 +25,8 @@ class KeyWatcher(Watcher):
 
     __module__ = "nats.js.kv"
     __qualname__ = "KeyValue.KeyWatcher"
+
+    STOP_ITER = StopIterSentinel()
 
     def __init__(self, js: nats.js.kv.KeyValue) -> None:
         self._js = js

@@ -8,10 +8,15 @@ from typing import Optional
 from nats._compat import ReadableResult
 from nats.js import api
 
+# The classes say where applications find them before `dataclass` runs: texts of TypeErrors say it.
+
 
 @dataclass
 class ObjectResult(ReadableResult):
     """An object: its meta data, and its content unless that was written to a file."""
+
+    __module__ = "nats.js.object_store"
+    __qualname__ = "ObjectStore.ObjectResult"
 
     info: api.ObjectInfo
     data: Optional[bytes] = b""
@@ -20,6 +25,9 @@ class ObjectResult(ReadableResult):
 @dataclass(frozen=True)
 class ObjectStoreStatus:
     """State and configuration of a store."""
+
+    __module__ = "nats.js.object_store"
+    __qualname__ = "ObjectStore.ObjectStoreStatus"
 
     stream_info: api.StreamInfo
     bucket: str
@@ -53,10 +61,3 @@ class ObjectStoreStatus:
     def size(self) -> int:
         """Bytes that all objects take up, with their meta data."""
         return self.stream_info.state.bytes
-
-
-# Applications find them there, and so do pickles.
-for _class in (ObjectResult, ObjectStoreStatus):
-    _class.__module__ = "nats.js.object_store"
-    _class.__qualname__ = f"ObjectStore.{_class.__name__}"
-del _class

@@ -27,6 +27,8 @@ class ObjectWatcher(Watcher):
     __module__ = "nats.js.object_store"
     __qualname__ = "ObjectStore.ObjectWatcher"
 
+    STOP_ITER = StopIterSentinel()
+
     def __init__(self, js: nats.js.object_store.ObjectStore) -> None:
         self._js = js
         self._initial: Optional[InitialValues] = None

@@ -20,8 +20,6 @@ class StopIterSentinel:
 class Watcher:
     """Reads from an ordered consumer what a bucket or store has, and then every update."""
 
-    STOP_ITER = StopIterSentinel()
-
     def _begin(self, sub: JetStreamContext.PushSubscription, delivery: Delivery) -> None:
         self._sub = sub
         self._delivery = delivery
