@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Any
 
 import pytest
@@ -114,6 +115,20 @@ async def test_keys_that_cannot_be(js_server: Server, connect: Connect, key: str
     with pytest.raises(errors.InvalidKeyError):
         await kv.delete(key)
     assert (await kv.status()).values == 0
+
+
+async def test_keys_that_a_program_allows(
+    js_server: Server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, _, kv = await begin(connect)
+    with monkeypatch.context() as patch:
+        patch.setattr("nats.js.kv.VALID_KEY_RE", re.compile(r"^[a-z$]+$"))
+        assert await kv.put("a$", b"x") == 1
+        assert (await kv.get("a$")).value == b"x"
+    monkeypatch.setattr("nats.js.kv._is_key_valid", lambda key: key == "b$")
+    assert await kv.create("b$", b"y") == 2
+    with pytest.raises(errors.InvalidKeyError):
+        await kv.put("b", b"")
 
 
 async def test_keys_that_are_not_looked_at(js_server: Server, connect: Connect) -> None:

@@ -7,7 +7,7 @@ from typing import Optional
 
 from nats._texts import with_details
 
-from .errors import InvalidBucketNameError, InvalidKeyError
+from .errors import InvalidBucketNameError
 
 # These can't be part of a token of a subject, or of the name of a file on the server.
 _INVALID_NAME_CHARS = ">*. /\\\t\r\n"
@@ -43,14 +43,3 @@ def check_bucket_name(bucket: Optional[str]) -> None:
     if VALID_BUCKET_RE.match(bucket) is None:  # type: ignore[arg-type]
         details = f"{bucket!r}: a name has letters, digits, '_' and '-' only"
         raise with_details(InvalidBucketNameError(), details)
-
-
-def check_key(key: str) -> None:
-    """:raises nats.js.errors.InvalidKeyError: no key can be like that."""
-    if not is_key_valid(key):
-        raise InvalidKeyError(key)
-
-
-def is_key_valid(key: str) -> bool:
-    """Whether a key-value bucket can have that key (ADR-8)."""
-    return len(key) > 0 and key[0] != "." and key[-1] != "." and bool(VALID_KEY_RE.match(key))

@@ -29,7 +29,7 @@ from ._initial import count_initial_values
 from ._kv_entry import BucketStatus as _BucketStatus
 from ._kv_entry import Entry as _Entry
 from ._kv_watch import KeyWatcher as _KeyWatcher
-from ._names import VALID_KEY_RE, check_key, is_key_valid
+from ._names import VALID_KEY_RE
 from ._watch import StopIterSentinel
 
 if TYPE_CHECKING:
@@ -61,6 +61,16 @@ _KeyValueError = TypeVar("_KeyValueError", bound=KeyValueError)
 
 _WRONG_REVISION = (WRONG_LAST_SEQUENCE, WRONG_LAST_SEQUENCE_CONSTANT)
 _INACTIVE_THRESHOLD = 5 * 60
+
+
+def _is_key_valid(key: str) -> bool:
+    # Looked up here at each call: programs replace this, or the expression, to allow other keys.
+    return len(key) > 0 and key[0] != "." and key[-1] != "." and bool(VALID_KEY_RE.match(key))
+
+
+def _check_key(key: str) -> None:
+    if not _is_key_valid(key):
+        raise InvalidKeyError(key)
 
 
 class KeyValue:
@@ -109,7 +119,7 @@ class KeyValue:
         :param validate_keys: check the key before the server is asked.
         :raises nats.js.errors.KeyNotFoundError: the key has no value, or not in that revision.
         """
-        if validate_keys and not is_key_valid(key):
+        if validate_keys and not _is_key_valid(key):
             raise with_details(InvalidKeyError(), repr(key))
         try:
             return await self._get(key, revision)
@@ -192,7 +202,7 @@ class KeyValue:
         :raises nats.js.errors.InvalidKeyError: no key can be like that.
         """
         if validate_keys:
-            check_key(key)
+            _check_key(key)
         ack = await self._js.publish(f"{self._put_pre}{key}", value)
         return ack.seq
 
@@ -213,7 +223,7 @@ class KeyValue:
         :raises nats.js.errors.InvalidKeyError: no key can be like that.
         """
         if validate_keys:
-            check_key(key)
+            _check_key(key)
         try:
             return await self._update(key, value, 0, validate_keys, msg_ttl)
         except KeyWrongLastSequenceError as conflict:
@@ -255,7 +265,7 @@ class KeyValue:
         msg_ttl: Optional[float] = None,
     ) -> int:
         if validate_keys:
-            check_key(key)
+            _check_key(key)
         headers: dict[str, Any] = {api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(last or 0)}
         try:
             ack = await self._js.publish(
@@ -293,7 +303,7 @@ class KeyValue:
                 stacklevel=2,
             )
         if validate_keys:
-            check_key(key)
+            _check_key(key)
         headers: dict[str, Any] = {KV_OP: KV_DEL}
         if last and last > 0:
             headers[api.Header.EXPECTED_LAST_SUBJECT_SEQUENCE] = str(last)
