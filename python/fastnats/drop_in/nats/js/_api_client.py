@@ -27,7 +27,7 @@ class ApiClient:
         self._nc = conn
         self._timeout = timeout
 
-    async def _call(
+    async def _api_call(
         self,
         operation: str,
         request: Optional[dict[str, Any]] = None,
@@ -45,7 +45,7 @@ class ApiClient:
             timeout=self._timeout if timeout is None else timeout,
         )
 
-    async def _list(
+    async def _api_pages(
         self,
         operation: str,
         request: Optional[dict[str, Any]],
@@ -58,7 +58,7 @@ class ApiClient:
         pages: list[dict[str, Any]] = []
         offset: int = (request or {}).get("offset") or 0
         while True:
-            page = await self._call(operation, request)
+            page = await self._api_call(operation, request)
             pages.append(page)
             missing = page.get("missing") or ()
             if missing:
@@ -82,7 +82,7 @@ class ApiClient:
         :param timeout: seconds.
         """
         try:
-            answer = await self._request(req_subject, req, timeout)
+            answer = await self._api_answer(req_subject, req, timeout)
         except NoRespondersError:
             raise no_jetstream(req_subject) from None
         try:
@@ -92,7 +92,7 @@ class ApiClient:
                 error, request_text(req_subject.removeprefix(self._prefix))
             ) from None
 
-    async def _request(self, subject: str, payload: bytes, timeout: float) -> Msg:
+    async def _api_answer(self, subject: str, payload: bytes, timeout: float) -> Msg:
         try:
             return await self._nc.request(subject, payload, timeout=timeout)
         except TimeoutError as error:

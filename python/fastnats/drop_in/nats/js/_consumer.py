@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Optional
 from nats import errors
 from nats.js import api
 
-from ._api_requests import consumer_operation
 from ._error_codes import JETSTREAM_UNAVAILABLE
 from .errors import ServerError, ServiceUnavailableError
 
@@ -62,7 +61,8 @@ async def create_ephemeral(
 def remove_consumer(js: JetStreamContext, stream: str, name: str) -> None:
     """Asks the server to remove a consumer, and doesn't wait for the answer."""
     try:
-        operation = consumer_operation("CONSUMER.DELETE", stream, name)
+        # Not checked: a name that no consumer can have is the server's to refuse.
+        operation = f"CONSUMER.DELETE.{stream}.{name}"
         room = js._nc._fastnats.native().publish(f"{js._prefix}.{operation}", b"", "", None)
     except errors.Error:
         # Without a connection, the server removes it after its `inactive_threshold`.

@@ -29,7 +29,7 @@ class ConsumerManager(ApiClient):
         :param timeout: seconds; the context's own if not given.
         """
         operation = consumer_operation("CONSUMER.INFO", stream, consumer)
-        resp = await self._call(operation, timeout=timeout)
+        resp = await self._api_call(operation, timeout=timeout)
         return api.ConsumerInfo.from_response(resp)
 
     async def add_consumer(
@@ -66,7 +66,7 @@ class ConsumerManager(ApiClient):
         request: dict[str, Any] = {"stream_name": stream, "config": config.as_dict()}
         if action is not None:
             request["action"] = action
-        resp = await self._call(operation, request, timeout=timeout or None)
+        resp = await self._api_call(operation, request, timeout=timeout or None)
         return api.ConsumerInfo.from_response(resp)
 
     def _create_consumer_operation(self, stream: str, config: api.ConsumerConfig) -> str:
@@ -91,7 +91,7 @@ class ConsumerManager(ApiClient):
         :param stream: name of the stream.
         :param consumer: name of the consumer.
         """
-        resp = await self._call(consumer_operation("CONSUMER.DELETE", stream, consumer))
+        resp = await self._api_call(consumer_operation("CONSUMER.DELETE", stream, consumer))
         return bool(resp["success"])
 
     async def pause_consumer(
@@ -109,7 +109,7 @@ class ConsumerManager(ApiClient):
         :param timeout: seconds; the context's own if not given.
         """
         operation = consumer_operation("CONSUMER.PAUSE", stream, consumer)
-        resp = await self._call(operation, {"pause_until": pause_until}, timeout)
+        resp = await self._api_call(operation, {"pause_until": pause_until}, timeout)
         return api.ConsumerPause.from_response(resp)
 
     async def resume_consumer(
@@ -146,7 +146,7 @@ class ConsumerManager(ApiClient):
         """
         operation = consumer_operation("CONSUMER.RESET", stream, consumer)
         try:
-            resp = await self._call(operation, {"seq": seq} if seq else None, timeout)
+            resp = await self._api_call(operation, {"seq": seq} if seq else None, timeout)
         except APIError as error:
             if error.err_code != CONSUMER_INVALID_RESET:
                 raise
@@ -164,7 +164,7 @@ class ConsumerManager(ApiClient):
         :param stream: name of the stream.
         :param offset: how many to leave out at the beginning.
         """
-        pages = await self._list(
+        pages = await self._api_pages(
             stream_operation("CONSUMER.LIST", stream),
             None if offset is None else {"offset": offset},
             lambda page: page["consumers"],

@@ -10,6 +10,7 @@ from nats._texts import with_details
 from nats.js.errors import APIError, NotFoundError
 
 from ._error_codes import MESSAGE_NOT_FOUND
+from ._push_state import push_state_of
 
 if TYPE_CHECKING:
     from .client import JetStreamContext
@@ -81,7 +82,8 @@ class Delivery:
         sub = self._sub
         core = sub._core
         try:
-            last = await sub._js.get_last_msg(sub._stream, sub._state.filter_subject)
+            subject = push_state_of(sub).filter_subject
+            last = await sub._js.get_last_msg(sub._stream, subject)
         except NotFoundError as error:
             if error.err_code == MESSAGE_NOT_FOUND:
                 return True
@@ -100,7 +102,8 @@ class Delivery:
     def _is_missing(self) -> errors.TimeoutError:
         """Returns the error for messages of the stream that aren't delivered."""
         sub = self._sub
-        details = f"stream {sub._stream!r}: not all of {sub._state.filter_subject!r} is delivered"
+        subject = push_state_of(sub).filter_subject
+        details = f"stream {sub._stream!r}: not all of {subject!r} is delivered"
         return with_details(errors.TimeoutError(), details)
 
     def _doubt(self, error: Exception) -> None:
@@ -112,7 +115,7 @@ class Delivery:
     async def renew(self) -> None:
         """Has a new consumer deliver the rest. A consumer can get stuck when messages are removed
         that it was about to deliver (nats-server 2.15, the last messages of each subject)."""
-        await self._sub._state.reset_ordered_consumer(self._sub._core.stream_seq + 1)
+        await push_state_of(self._sub).reset_ordered_consumer(self._sub._core.stream_seq + 1)
 
     async def end(self) -> None:
         """Ends the subscription, unless it has ended."""

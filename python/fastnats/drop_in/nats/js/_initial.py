@@ -12,6 +12,7 @@ from nats.js import api
 from nats.js.errors import APIError, NotFoundError
 
 from ._delivery import MAX_DOUBTS, Delivery
+from ._push_state import push_state_of
 
 if TYPE_CHECKING:
     from .client import JetStreamContext
@@ -115,7 +116,8 @@ class InitialDelivery(Delivery):
         """Asks what the stream has; returns ``False`` if the server doesn't tell."""
         sub = self._sub
         try:
-            state, subjects = await _subjects_at(sub._js, sub._stream, sub._state.filter_subject)
+            subject = push_state_of(sub).filter_subject
+            state, subjects = await _subjects_at(sub._js, sub._stream, subject)
         except NotFoundError:
             raise
         except (APIError, errors.TimeoutError) as error:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from nats.aio.msg import Msg
 
 # Seconds, whatever the timeout of the context is: so it is with nats-py.
-_DELETE_MSG_TIMEOUT = 5.0
+_DELETE_MSG_TIMEOUT = 5
 
 
 class MessageManager(ApiClient):
@@ -53,12 +53,12 @@ class MessageManager(ApiClient):
         elif seq:
             request = {"seq": seq}
         if not direct:
-            return raw_msg(await self._call(operation, request))
+            return raw_msg(await self._api_call(operation, request))
         if subject and seq is None:
             operation, payload = last_message_request(stream_name, subject, direct)
         else:
             payload = encode(request)
-        answer = await self._request(f"{self._prefix}.{operation}", payload, self._timeout)
+        answer = await self._api_answer(f"{self._prefix}.{operation}", payload, self._timeout)
         try:
             return self._lift_msg_to_raw_msg(answer)
         except APIError as error:
@@ -102,5 +102,5 @@ class MessageManager(ApiClient):
         :param seq: sequence of the message in the stream.
         """
         operation = stream_operation("STREAM.MSG.DELETE", stream_name)
-        resp = await self._call(operation, {"seq": seq}, _DELETE_MSG_TIMEOUT)
+        resp = await self._api_call(operation, {"seq": seq}, _DELETE_MSG_TIMEOUT)
         return bool(resp["success"])

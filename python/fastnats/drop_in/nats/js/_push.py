@@ -10,7 +10,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js import api
 
-from ._push_state import PushState
+from ._push_state import push_state_of
 
 if TYPE_CHECKING:
     import nats.js.client
@@ -42,15 +42,9 @@ class PushSubscription(Subscription):
             raise AttributeError(name)
         return getattr(self._sub, name)
 
-    @property
-    def _state(self) -> PushState:
-        state = self._sub._observer
-        assert isinstance(state, PushState)
-        return state
-
     async def consumer_info(self) -> api.ConsumerInfo:
         """Returns configuration and state of the consumer."""
-        await self._state.settle()
+        await push_state_of(self).settle()
         return await self._js._jsm.consumer_info(self._stream, self._consumer)
 
     @property

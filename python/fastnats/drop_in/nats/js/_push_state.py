@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections.abc import Coroutine
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, cast
 
 from nats import errors
 from nats._texts import with_details
@@ -38,6 +38,14 @@ _FIRST_PAUSE = 0.1
 _FIRST_PATIENCE = 1.0
 # The longest pause, for a consumer without heartbeats.
 _MAX_PAUSE = 10.0
+
+
+def push_state_of(psub: PushSubscription) -> PushState:
+    """Returns what looks after the consumer of a subscription.
+
+    Programs replace both classes by ones that needn't be subclasses of ours.
+    """
+    return cast("PushState", psub._sub._observer)
 
 
 class PushState(SubscriptionConsumer):

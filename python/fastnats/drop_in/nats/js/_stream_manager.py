@@ -23,7 +23,7 @@ class StreamManager(ApiClient):
         :param subject: a subject, perhaps with wildcards.
         :raises nats.js.errors.NotFoundError: there is none.
         """
-        resp = await self._call("STREAM.NAMES", {"subject": subject})
+        resp = await self._api_call("STREAM.NAMES", {"subject": subject})
         if not resp["streams"]:
             raise with_details(
                 NotFoundError(code=NOT_FOUND),
@@ -40,7 +40,7 @@ class StreamManager(ApiClient):
             ``state.subjects``. The server lists 100 000 subjects in one answer; for more it is
             asked again.
         """
-        pages = await self._list(
+        pages = await self._api_pages(
             stream_operation("STREAM.INFO", name),
             {"subjects_filter": subjects_filter} if subjects_filter else None,
             lambda page: page["state"].get("subjects"),
@@ -80,7 +80,7 @@ class StreamManager(ApiClient):
     ) -> api.StreamInfo:
         config = (api.StreamConfig() if config is None else config).evolve(**params)
         operation = stream_operation(f"STREAM.{verb}", config.name)
-        resp = await self._call(operation, config.as_dict())
+        resp = await self._api_call(operation, config.as_dict())
         return api.StreamInfo.from_response(resp)
 
     async def delete_stream(self, name: str) -> bool:
@@ -88,7 +88,7 @@ class StreamManager(ApiClient):
 
         :param name: of the stream.
         """
-        resp = await self._call(stream_operation("STREAM.DELETE", name))
+        resp = await self._api_call(stream_operation("STREAM.DELETE", name))
         return bool(resp["success"])
 
     async def purge_stream(
@@ -107,7 +107,7 @@ class StreamManager(ApiClient):
         """
         operation = stream_operation("STREAM.PURGE", name)
         purge = api.StreamPurgeRequest(seq=seq or None, filter=subject or None, keep=keep or None)
-        resp = await self._call(operation, purge.as_dict())
+        resp = await self._api_call(operation, purge.as_dict())
         return bool(resp["success"])
 
     async def streams_info(self, offset: int = 0) -> list[api.StreamInfo]:
@@ -115,7 +115,9 @@ class StreamManager(ApiClient):
 
         :param offset: how many to leave out at the beginning.
         """
-        pages = await self._list("STREAM.LIST", {"offset": offset}, lambda page: page["streams"])
+        pages = await self._api_pages(
+            "STREAM.LIST", {"offset": offset}, lambda page: page["streams"]
+        )
         return [
             api.StreamInfo.from_response(stream) for page in pages for stream in page["streams"]
         ]
@@ -126,5 +128,5 @@ class StreamManager(ApiClient):
 
         :param offset: how many to leave out at the beginning.
         """
-        resp = await self._call("STREAM.LIST", {"offset": offset})
+        resp = await self._api_call("STREAM.LIST", {"offset": offset})
         return api.StreamsListIterator(resp["offset"], resp["total"], resp["streams"])

@@ -41,7 +41,7 @@ from ._objects_manager import ObjectStoreManager
 from ._publish import Publisher
 from ._pull import PullSubscription as _PullSubscription
 from ._push import PushSubscription as _PushSubscription
-from ._push_state import PushState
+from ._push_state import PushState, push_state_of
 
 if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
@@ -223,8 +223,8 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
             raise
         if ephemeral:
             is_automatic = cb is not None and not manual_ack
-            psub._state.own(consumer, not is_automatic and not acknowledges_itself(config))
-        psub._state.stream_seen = info.created
+            push_state_of(psub).own(consumer, not is_automatic and not acknowledges_itself(config))
+        push_state_of(psub).stream_seen = info.created
         return psub
 
     def _push_config(
@@ -328,9 +328,7 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         wanted = api.ConsumerConfig() if config is None else config
         durable = durable or wanted.durable_name
         name = durable or wanted.name
-        config = wanted.evolve(
-            durable_name=durable, name=name or self._nc._fastnats.requests.nuid.next().decode()
-        )
+        config = wanted.evolve(durable_name=durable, name=name or self._nc._nuid.next().decode())
         if not config.filter_subjects:
             config.filter_subject = config.filter_subject or subject
         consumer = config.name
@@ -381,8 +379,8 @@ class JetStreamContext(Publisher, KeyValueManager, ObjectStoreManager):
         if not stream:
             raise ValueError("nats: stream name is required")
         if inbox_prefix is None:
-            inbox_prefix = bytes(self._nc._fastnats.requests.inbox_prefix) + b"."
-        inbox = inbox_prefix + bytes(self._nc._fastnats.requests.nuid.next())
+            inbox_prefix = bytes(self._nc._inbox_prefix) + b"."
+        inbox = inbox_prefix + bytes(self._nc._nuid.next())
         sub = await self._nc.subscribe(
             f"{inbox.decode()}.*",
             pending_msgs_limit=pending_msgs_limit,

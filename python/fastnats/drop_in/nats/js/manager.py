@@ -60,4 +60,4 @@ class JetStreamManager(StreamManager, ConsumerManager, MessageManager):
 
     async def account_info(self) -> api.AccountInfo:
         """Returns how much of JetStream the account uses, and its limits."""
-        return api.AccountInfo.from_response(await self._call("INFO"))
+        return api.AccountInfo.from_response(await self._api_call("INFO"))

@@ -253,7 +253,7 @@ class ObjectStore:
             headers=meta.headers,
             options=meta.options,
             bucket=self._name,
-            nuid=self._js._nc._fastnats.requests.nuid.next().decode(),
+            nuid=self._js._nc._nuid.next().decode(),
             mtime=_now(),
         )
         replaced: Optional[api.ObjectInfo] = None
