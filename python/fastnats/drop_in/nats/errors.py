@@ -87,6 +87,7 @@ __all__ = [
     "TimeoutError",
     "UnexpectedEOF",
     "WrongLoopError",
+    "asyncio",
 ]
 
 # Servers that one text names; a cluster may have very many.

@@ -17,6 +17,8 @@ __all__ = [
     "PREFIX_LENGTH",
     "SEQ_LENGTH",
     "TOTAL_LENGTH",
+    "MaxInt",
+    "Random",
 ]
 
 DIGITS = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"

@@ -85,6 +85,9 @@ __all__ = [
     "WebSocketTransport",
     "__lang__",
     "__version__",
+    "asyncio",
+    "errors",
+    "nats",
     "prot_command",
 ]
 __all__ += _types.__all__

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from nats.aio.client import Client as NATS
 
 __all__ = [
+    "Error",
     "Msg",
+    "MsgAlreadyAckdError",
+    "NotJSMessageError",
 ]
 
 # Reply subject of a JetStream message (ADR-15), without and with domain:

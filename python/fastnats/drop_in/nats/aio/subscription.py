@@ -26,7 +26,14 @@ if TYPE_CHECKING:
 
     from ._subscriptions import SubscriptionObserver
 
-__all__ = ["DEFAULT_SUB_PENDING_BYTES_LIMIT", "DEFAULT_SUB_PENDING_MSGS_LIMIT", "Subscription"]
+__all__ = [
+    "DEFAULT_SUB_PENDING_BYTES_LIMIT",
+    "DEFAULT_SUB_PENDING_MSGS_LIMIT",
+    "Msg",
+    "Subscription",
+    "asyncio",
+    "errors",
+]
 
 # Default limits of what may wait in a subscription
 DEFAULT_SUB_PENDING_MSGS_LIMIT = 512 * 1024

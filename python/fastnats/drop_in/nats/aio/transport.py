@@ -16,7 +16,7 @@ from urllib.parse import ParseResult, urlparse
 from nats._core import WebSocketCodec
 from nats.errors import ProtocolError
 
-__all__ = ["ProtocolError", "TcpTransport", "Transport", "WebSocketTransport"]
+__all__ = ["ProtocolError", "TcpTransport", "Transport", "WebSocketTransport", "asyncio"]
 
 _READ_SIZE = 65536
 

@@ -66,10 +66,14 @@ __all__ = [
     "FetchTimeoutError",
     "InvalidBucketNameError",
     "JetStreamContext",
+    "JetStreamManager",
     "KeyValue",
+    "Msg",
     "NotFoundError",
     "ObjectStore",
     "Subscription",
+    "api",
+    "nats",
 ]
 
 Callback = Callable[[Msg], Awaitable[None]]

@@ -90,6 +90,7 @@ __all__ = [
     "ServerError",
     "ServiceUnavailableError",
     "TooManyStalledMsgsError",
+    "nats",
 ]
 
 

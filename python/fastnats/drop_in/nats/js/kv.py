@@ -46,6 +46,7 @@ __all__ = [
     "KeyValue",
     "StopIterSentinel",
     "TimeoutError",
+    "api",
     "logger",
 ]
 

@@ -31,6 +31,7 @@ __all__ = [
     "NoRespondersError",
     "NotFoundError",
     "ServiceUnavailableError",
+    "api",
 ]
 
 

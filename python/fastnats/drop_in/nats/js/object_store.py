@@ -62,6 +62,8 @@ __all__ = [
     "ObjectNotFoundError",
     "ObjectStore",
     "StopIterSentinel",
+    "api",
+    "asyncio",
 ]
 
 OBJ_STREAM_TEMPLATE = "OBJ_{bucket}"

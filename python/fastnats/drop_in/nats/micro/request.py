@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 from nats.aio.msg import Msg
 
-__all__ = ["ERROR_CODE_HEADER", "ERROR_HEADER", "Handler", "Request", "ServiceError"]
+__all__ = ["ERROR_CODE_HEADER", "ERROR_HEADER", "Handler", "Msg", "Request", "ServiceError"]
 
 # Headers that make a reply an error.
 ERROR_HEADER = "Nats-Service-Error"

@@ -37,6 +37,7 @@ __all__ = [
     "UNSUB_OP",
     "ErrProtocol",
     "Parser",
+    "ProtocolError",
 ]
 
 INFO_OP = b"INFO"
