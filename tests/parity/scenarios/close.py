@@ -98,6 +98,7 @@ async def sends_what_was_published(ctx: Context) -> None:
 async def while_reconnecting(ctx: Context) -> None:
     nc = await ctx.connect(reconnect_time_wait=0.2, **ctx.callbacks(once=True))
     sub = await nc.subscribe("foo")
+    await nc.flush()
     ctx.server.kill()
     await ctx.until_said("disconnected_cb")
     await ctx.until_said("error_cb ConnectionRefusedError")

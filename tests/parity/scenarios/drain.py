@@ -184,6 +184,7 @@ async def after_close(ctx: Context) -> None:
 async def while_reconnecting(ctx: Context) -> None:
     nc = await ctx.connect(reconnect_time_wait=0.1, **ctx.callbacks(once=True))
     sub = await nc.subscribe("foo")
+    await nc.flush()
     ctx.server.kill()
     await ctx.until_said("disconnected_cb")
     await ctx.attempt("drain", nc.drain())

@@ -110,6 +110,7 @@ async def publications_are_kept(ctx: Context) -> None:
 async def calls_while_it_is_down(ctx: Context) -> None:
     nc = await watched(ctx, **ctx.callbacks(ignore=(ConnectionRefusedError,)))
     old = await nc.subscribe("old")
+    await nc.flush()
     ctx.server.kill()
     await ctx.until_said("disconnected_cb")
     await ctx.attempt("publish", nc.publish("foo", b"x"))
@@ -132,6 +133,7 @@ async def calls_while_it_is_down(ctx: Context) -> None:
 async def giving_up(ctx: Context) -> None:
     nc = await watched(ctx, max_reconnect_attempts=2, reconnect_time_wait=0.02)
     sub = await nc.subscribe("foo")
+    await nc.flush()
     ctx.server.kill()
     await ctx.until_said("closed_cb")
     await asyncio.sleep(0.05)
@@ -184,6 +186,7 @@ async def not_allowed(ctx: Context) -> None:
 async def twice_in_a_row(ctx: Context) -> None:
     nc = await watched(ctx)
     sub = await nc.subscribe("foo")
+    await nc.flush()
     for times in (1, 2):
         ctx.server.kill()
         await ctx.until_said("disconnected_cb", times)
@@ -201,6 +204,7 @@ async def to_another_server(ctx: Context) -> None:
     nc = await watched(ctx, ctx.url, second.url, dont_randomize=True)
     sub = await nc.subscribe("foo")
     ctx.say("connected to", nc.connected_url.netloc)
+    await nc.flush()
     ctx.server.kill()
     await ctx.until_said("reconnected_cb")
     ctx.say("connected to", nc.connected_url.netloc)
