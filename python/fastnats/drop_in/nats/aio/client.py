@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+import sys
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, Union
 
-# For annotations, which programs resolve at run time.
-import nats.errors  # pyright: ignore[reportUnusedImport]
 from nats import errors
 from nats._compat import AssignableCallbacks
 from nats._core import (
@@ -60,6 +59,9 @@ from .transport import TcpTransport, Transport, WebSocketTransport
 
 if TYPE_CHECKING:
     import nats.js
+else:
+    # Annotations name it, and programs resolve them at run time.
+    nats = sys.modules["nats"]
 
 # Names that nats-py's module has; some are only re-exported here.
 __all__ = [

@@ -6,7 +6,16 @@
 
 from __future__ import annotations
 
-import nats.errors
+import sys
+from typing import TYPE_CHECKING
+
+from nats import errors
+
+if TYPE_CHECKING:
+    import nats
+else:
+    # `from nats.aio.errors import *` gives it, as nats-py's does.
+    nats = sys.modules["nats"]
 
 __all__ = [
     "ErrAuthorization",
@@ -33,81 +42,81 @@ __all__ = [
 ]
 
 
-class NatsError(nats.errors.Error):
+class NatsError(errors.Error):
     """Use :class:`nats.errors.Error`."""
 
 
-class ErrConnectionClosed(nats.errors.ConnectionClosedError):
+class ErrConnectionClosed(errors.ConnectionClosedError):
     """Use :class:`nats.errors.ConnectionClosedError`."""
 
 
-class ErrDrainTimeout(nats.errors.DrainTimeoutError):
+class ErrDrainTimeout(errors.DrainTimeoutError):
     """Use :class:`nats.errors.DrainTimeoutError`."""
 
 
-class ErrInvalidUserCredentials(nats.errors.InvalidUserCredentialsError):
+class ErrInvalidUserCredentials(errors.InvalidUserCredentialsError):
     """Use :class:`nats.errors.InvalidUserCredentialsError`."""
 
 
-class ErrInvalidCallbackType(nats.errors.InvalidCallbackTypeError):
+class ErrInvalidCallbackType(errors.InvalidCallbackTypeError):
     """Use :class:`nats.errors.InvalidCallbackTypeError`."""
 
 
-class ErrConnectionReconnecting(nats.errors.ConnectionReconnectingError):
+class ErrConnectionReconnecting(errors.ConnectionReconnectingError):
     """Use :class:`nats.errors.ConnectionReconnectingError`."""
 
 
-class ErrConnectionDraining(nats.errors.ConnectionDrainingError):
+class ErrConnectionDraining(errors.ConnectionDrainingError):
     """Use :class:`nats.errors.ConnectionDrainingError`."""
 
 
-class ErrMaxPayload(nats.errors.MaxPayloadError):
+class ErrMaxPayload(errors.MaxPayloadError):
     """Use :class:`nats.errors.MaxPayloadError`."""
 
 
-class ErrStaleConnection(nats.errors.StaleConnectionError):
+class ErrStaleConnection(errors.StaleConnectionError):
     """Use :class:`nats.errors.StaleConnectionError`."""
 
 
-class ErrJsonParse(nats.errors.JsonParseError):
+class ErrJsonParse(errors.JsonParseError):
     """Use :class:`nats.errors.JsonParseError`."""
 
 
-class ErrSecureConnRequired(nats.errors.SecureConnRequiredError):
+class ErrSecureConnRequired(errors.SecureConnRequiredError):
     """Use :class:`nats.errors.SecureConnRequiredError`."""
 
 
-class ErrSecureConnWanted(nats.errors.SecureConnWantedError):
+class ErrSecureConnWanted(errors.SecureConnWantedError):
     """Use :class:`nats.errors.SecureConnWantedError`."""
 
 
-class ErrSecureConnFailed(nats.errors.SecureConnFailedError):
+class ErrSecureConnFailed(errors.SecureConnFailedError):
     """Use :class:`nats.errors.SecureConnFailedError`."""
 
 
-class ErrBadSubscription(nats.errors.BadSubscriptionError):
+class ErrBadSubscription(errors.BadSubscriptionError):
     """Use :class:`nats.errors.BadSubscriptionError`."""
 
 
-class ErrBadSubject(nats.errors.BadSubjectError):
+class ErrBadSubject(errors.BadSubjectError):
     """Use :class:`nats.errors.BadSubjectError`."""
 
 
-class ErrSlowConsumer(nats.errors.SlowConsumerError):
+class ErrSlowConsumer(errors.SlowConsumerError):
     """Use :class:`nats.errors.SlowConsumerError`."""
 
 
-class ErrTimeout(nats.errors.TimeoutError):
+class ErrTimeout(errors.TimeoutError):
     """Use :class:`nats.errors.TimeoutError`."""
 
 
-class ErrBadTimeout(nats.errors.BadTimeoutError):
+class ErrBadTimeout(errors.BadTimeoutError):
     """Use :class:`nats.errors.BadTimeoutError`."""
 
 
-class ErrAuthorization(nats.errors.AuthorizationError):
+class ErrAuthorization(errors.AuthorizationError):
     """Use :class:`nats.errors.AuthorizationError`."""
 
 
-class ErrNoServers(nats.errors.NoServersError):
+class ErrNoServers(errors.NoServersError):
     """Use :class:`nats.errors.NoServersError`."""

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any, NoReturn, Optional, cast
 
-# For annotations, which programs resolve at run time.
-import nats.errors  # pyright: ignore[reportUnusedImport]
 from nats import errors
 from nats._compat import CallableInt, CallableStr
 from nats._core import SubscriptionCore
@@ -22,9 +21,13 @@ from ._status import CLOSED
 from ._unconnected import Unconnected, UnconnectedSubscription
 
 if TYPE_CHECKING:
+    import nats
     import nats.aio.client
 
     from ._subscriptions import SubscriptionObserver
+else:
+    # Annotations name it, and programs resolve them at run time.
+    nats = sys.modules["nats"]
 
 __all__ = [
     "DEFAULT_SUB_PENDING_BYTES_LIMIT",
